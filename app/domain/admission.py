@@ -1,0 +1,75 @@
+"""Who may enter the queue, who is next, and how the wait is explained. Pure rules: the store counts and locks, this decides.
+
+Weighted fair share and ageing belong here when they come: `order_key` is the one definition of the order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.errors import LimitReached, QueueFull
+from app.domain.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Limits on counts of runs. An owner's pending runs are queued + active + waiting ones."""
+
+    owner_pending: int = 100
+    owner_active: int = 10
+    queue_length: int = 10_000
+    active: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """How many runs of a scope (one owner, or all) are queued, active (starting, running, stopping) and waiting for a person."""
+
+    queued: int = 0
+    active: int = 0
+    waiting: int = 0
+
+    @property
+    def pending(self) -> int:
+        """All that have not ended."""
+        return self.queued + self.active + self.waiting
+
+
+def admit(limits: Limits, owner: Tally, everyone: Tally) -> None:
+    """Let a run in. Raises: LimitReached, QueueFull, with the limit, the current count and when to retry."""
+    if owner.pending >= limits.owner_pending:
+        raise LimitReached(
+            f"You have {owner.pending} runs that have not ended; the limit is {limits.owner_pending}.",
+            limit=limits.owner_pending, current=owner.pending, retry_after_s=10,
+        )
+    if everyone.queued >= limits.queue_length:
+        raise QueueFull(
+            f"The queue holds {everyone.queued} runs; the limit is {limits.queue_length}.",
+            limit=limits.queue_length, current=everyone.queued, retry_after_s=30,
+        )
+
+
+def has_place(limits: Limits, owner: Tally, everyone: Tally) -> bool:
+    """Say whether one more run of this owner may become active."""
+    return owner.active < limits.owner_active and everyone.active < limits.active
+
+
+def order_key(run: Run) -> tuple[int, int]:
+    """The order in which queued runs start: priority first, then submission."""
+    return (run.priority.order, run.sequence)
+
+
+def ordinal(number: int) -> str:
+    """Return 1st, 2nd, 3rd, 4th, …"""
+    ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+def explain_wait(position: int, limits: Limits, owner: Tally, everyone: Tally) -> str:
+    """Say in one sentence why a queued run waits. `position` is 1-based."""
+    place = f"{ordinal(position)} in the queue"
+    if owner.active >= limits.owner_active:
+        return f"{place}: waits for one of your own {owner.active} active runs"
+    if everyone.active >= limits.active:
+        return f"{place}: all {limits.active} places are taken"
+    return f"{place}: about to start"

@@ -1,0 +1,1 @@
+"""Redis that may vanish at any moment."""

@@ -1,0 +1,36 @@
+"""The collaborators that use cases work with, in one frozen value. Tests replace fields; wiring fills them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from app.domain.admission import Limits
+from app.domain.ports import EventLog, Launcher, Nudges, Publisher
+from app.domain.spec import SpecLimits
+from app.store.chunks import ChunkStore
+from app.store.inputs import InputStore
+from app.store.questions import QuestionStore
+from app.store.runs import RunStore
+from app.store.users import UserStore
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that a use case may need. `process_id` is a UUID of this process; times in seconds."""
+
+    process_id: str
+    runs: RunStore
+    chunks: ChunkStore
+    questions: QuestionStore
+    inputs: InputStore
+    users: UserStore
+    log: EventLog
+    nudges: Nudges
+    publisher: Publisher
+    launcher: Launcher
+    limits: Limits
+    spec_limits: SpecLimits
+    max_questions: int
+    lease_s: float
+    renew_s: float
+    tick_s: float

@@ -1,0 +1,1 @@
+"""SQL that must not be lost."""

@@ -1,0 +1,1 @@
+"""Follow one attempt to its end."""

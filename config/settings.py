@@ -1,0 +1,118 @@
+"""Every setting of Podwire, read once from the environment. The only module that reads `PODWIRE_*`; nothing here opens a connection."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from app.domain.admission import Limits
+from app.domain.errors import SettingsError
+from app.domain.spec import SpecLimits
+
+PREFIX = "PODWIRE_"
+_LANGUAGES = {"python": ["python3", "-u"], "bash": ["bash"], "node": ["node"]}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All settings; each is read from `PODWIRE_` and its name in capitals. Times in seconds, sizes in bytes."""
+
+    database_url: str = field(metadata={"secret": True, "doc": "SQLAlchemy URL: postgresql+psycopg://… or sqlite:///…"})
+    redis_url: str = field(metadata={"secret": True, "doc": "redis://… of the broker and the live log"})
+    secret_key: str = field(metadata={"secret": True, "doc": "at least 32 characters; signs browser sessions"})
+    state_dir: str = field(default="var", metadata={"doc": "folder of the local launcher and of embedded servers"})
+    launcher: str = field(default="local", metadata={"doc": "where attempts run: local"})
+    bind: str = field(default="127.0.0.1:8080", metadata={"doc": "address of the web server"})
+    public_url: str = field(default="", metadata={"doc": "address at which people reach this service; empty = what they asked for"})
+    web_processes: int = field(default=2, metadata={"doc": "gunicorn worker processes"})
+    max_sockets: int = field(default=10_000, metadata={"doc": "open streams per web process"})
+    max_sockets_per_user: int = field(default=2_000, metadata={"doc": "open streams of one user per web process"})
+    drain_s: float = field(default=5.0, metadata={"doc": "window over which streams are closed at shutdown"})
+    worker_concurrency: int = field(default=64, metadata={"doc": "runs that one worker process supervises at once"})
+    max_active: int = field(default=20, metadata={"doc": "runs that may be active at once, over all owners"})
+    max_active_per_owner: int = field(default=10, metadata={"doc": "runs of one owner that may be active at once"})
+    max_pending_per_owner: int = field(default=1_000, metadata={"doc": "runs of one owner that are queued, active or waiting"})
+    max_queue: int = field(default=10_000, metadata={"doc": "runs in the queue, over all owners"})
+    max_questions: int = field(default=100, metadata={"doc": "questions that one run may ask"})
+    max_request_bytes: int = field(default=16 * 1024 * 1024, metadata={"doc": "largest accepted request body"})
+    max_cpu: float = field(default=4.0, metadata={"doc": "largest cpu of a run, in cores"})
+    max_memory_bytes: int = field(default=4 * 1024**3, metadata={"doc": "largest memory of a run"})
+    max_timeout_s: float = field(default=7 * 86400.0, metadata={"doc": "longest timeout of a run"})
+    languages: str = field(default=json.dumps(_LANGUAGES), metadata={"doc": "JSON: language -> command that a script's path is appended to"})
+    lease_s: float = field(default=20.0, metadata={"doc": "how long a supervisor's lease lasts without renewal"})
+    renew_s: float = field(default=5.0, metadata={"doc": "how often leases are renewed"})
+    tick_s: float = field(default=2.0, metadata={"doc": "how often dispatch, reconcile and expiry run"})
+    log_ttl_s: int = field(default=3600, metadata={"doc": "how long Redis keeps a run's live log after its last event"})
+    keep_removed_s: float = field(default=86400.0, metadata={"doc": "how long the local launcher remembers removed attempts"})
+    session_s: float = field(default=14 * 86400.0, metadata={"doc": "how long a browser session lasts"})
+    log_format: str = field(default="text", metadata={"doc": "text or json"})
+    log_level: str = field(default="INFO", metadata={"doc": "DEBUG, INFO, WARNING or ERROR"})
+    secure_cookies: bool = field(default=False, metadata={"doc": "send cookies over https only"})
+    trusted_proxies: int = field(default=0, metadata={"doc": "number of proxies in front whose X-Forwarded-* headers are believed"})
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read the environment. Raises: SettingsError naming every unknown, missing or malformed variable."""
+        given = {name: value for name, value in (os.environ if environ is None else environ).items() if name.startswith(PREFIX)}
+        known = {PREFIX + f.name.upper(): f for f in fields(cls)}
+        faults = [f"{name} is not a setting of Podwire" for name in given if name not in known and name not in _NOT_SETTINGS]
+        values: dict[str, object] = {}
+        for name, spec in known.items():
+            if name in given:
+                try:
+                    values[spec.name] = _parse(str(spec.type), given[name])
+                except ValueError:
+                    faults.append(f"{name} is not a valid {spec.type}")
+            elif spec.name in ("database_url", "redis_url", "secret_key"):
+                faults.append(f"{name} is missing ({spec.metadata['doc']})")
+        if faults:
+            raise SettingsError("; ".join(sorted(faults)) + ".")
+        return cls(**values)._checked()  # type: ignore[arg-type]
+
+    def _checked(self) -> Settings:
+        faults = []
+        if len(self.secret_key) < 32:
+            faults.append("PODWIRE_SECRET_KEY must have at least 32 characters")
+        if self.launcher != "local":
+            faults.append("PODWIRE_LAUNCHER must be local")
+        if not self.renew_s * 2 < self.lease_s:
+            faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
+        try:
+            self.spec_limits()
+        except (ValueError, AttributeError, TypeError):
+            faults.append("PODWIRE_LANGUAGES must be a JSON object of lists of words")
+        if faults:
+            raise SettingsError("; ".join(faults) + ".")
+        return self
+
+    def limits(self) -> Limits:
+        """Return the admission limits."""
+        return Limits(self.max_pending_per_owner, self.max_active_per_owner, self.max_queue, self.max_active)
+
+    def spec_limits(self) -> SpecLimits:
+        """Return the maxima for one run."""
+        languages = {name: tuple(words) for name, words in json.loads(self.languages).items()}
+        return SpecLimits(languages, max_cpu=self.max_cpu, max_memory_bytes=self.max_memory_bytes, max_timeout_s=self.max_timeout_s)
+
+    def state_path(self, *parts: str) -> Path:
+        """Return a path below the state folder."""
+        return Path(self.state_dir).resolve().joinpath(*parts)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that reads back as these settings."""
+        return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+
+
+# Read by the command line client and inside runs, never by the service.
+_NOT_SETTINGS = {"PODWIRE_URL", "PODWIRE_TOKEN", "PODWIRE_RUN_ID", "PODWIRE_DIR", "PODWIRE_ATTEMPT", "PODWIRE_HOME"}
+
+
+def _parse(kind: str, text: str) -> object:
+    if kind == "bool":
+        if text.lower() not in ("true", "false", "1", "0"):
+            raise ValueError(text)
+        return text.lower() in ("true", "1")
+    return {"int": int, "float": float, "str": str}[kind](text)
