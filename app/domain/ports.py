@@ -90,16 +90,22 @@ class EventLog(Protocol):
     """The live log of every run, in a place that may be emptied at any moment. Raises LiveUnavailable from every method."""
 
     def append(self, run_id: str, token: int, epoch: int, entries: Sequence[Entry]) -> Append:
-        """Append what is not there yet, if it follows on; announce it to readers. BEHIND and MISSING ask for `open` and the retained entries."""
+        """Append what is not there yet, if it follows on; announce it to readers. BEHIND and MISSING ask for `open` and the retained entries.
+
+        Without entries it only raises the fence to `token` (OK, MISSING where nothing is held, FENCED), whatever the epoch.
+        """
 
     def open(self, run_id: str, token: int, epoch: int, floor: int) -> Append:
         """Begin the log anew so that `floor + 1` is the next seq (OK), unless a higher token wrote last (FENCED)."""
 
     def head(self, run_id: str) -> Head | None:
-        """Return the head, or None where nothing is held. `server` equals `server_id()` unless the server was restarted since."""
+        """Return the head, or None where nothing is held."""
 
     def read(self, run_id: str, epoch: int, after: int, limit: int) -> list[Entry]:
         """Return up to `limit` entries with seq > `after`, in order; [] when there are none. The caller checks that they follow on."""
+
+    def server_id(self) -> str:
+        """Return the identity of the running server; it differs after a restart or a failover. `open` stores it in the head."""
 
 
 class Nudges(Protocol):

@@ -1,0 +1,54 @@
+"""Hand queued runs out to workers: the one way in which a run leaves the queue to be started.
+
+Runs anywhere, any number of times: the store moves a run from `queued` to `starting` exactly once, and what was not told to the
+workers after that (a crash, Redis down) is told again by the reconciler.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from app.domain.errors import LiveUnavailable
+from app.domain.run import Run
+from app.service.services import Services
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """How many runs left the queue, and whether the workers could be told of all of them."""
+
+    count: int
+    told: bool
+
+
+def dispatch(services: Services) -> Dispatched:
+    """Start as many queued runs as there are places for, best first. Raises: StoreUnavailable."""
+    count, told = 0, True
+    while count < BATCH and (run := services.runs.dispatch_next(services.limits)):
+        count += 1
+        told = hand_out(services, run) and told
+        if not told:
+            break
+    if count:
+        services.nudges.send("*", "queue")
+    return Dispatched(count, told)
+
+
+def hand_out(services: Services, run: Run) -> bool:
+    """Tell the workers of a run that waits for a supervisor; False when they cannot be told now."""
+    try:
+        services.publisher.publish(run.id, run.priority.celery, shown(run))
+    except LiveUnavailable as error:
+        logger.warning("run %s: workers not told yet: %s", run.id, error)
+        return False
+    return True
+
+
+def shown(run: Run) -> str:
+    """Return what an observer of the broker sees of a run: nothing of its code or environment."""
+    return f"run={run.id} owner={run.owner_name} priority={run.priority} image={run.spec.image or run.spec.language or 'command'}"

@@ -1,0 +1,84 @@
+"""What people may see: runs, their output, their questions, the queue. Nothing is changed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from app.domain.admission import explain_wait
+from app.domain.person import Person, visible
+from app.domain.question import Question
+from app.domain.run import Priority, Run, Status
+from app.service.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class QueueItem:
+    """A queued run and its 1-based position."""
+
+    run: Run
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Where a queued run stands (1-based) and why it waits, as a sentence."""
+
+    position: int
+    message: str
+
+
+def show(services: Services, person: Person, run_id: str) -> Run:
+    """Return the run. Raises: NotFound when there is none or it is not theirs."""
+    return visible(person, services.runs.get(run_id))
+
+
+def list_runs(
+    services: Services,
+    person: Person,
+    *,
+    statuses: Iterable[Status] = (),
+    label: tuple[str, str] | None = None,
+    priority: Priority | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Run]:
+    """Return the runs that the person may see, newest first, older than sequence `before`."""
+    owner = None if person.is_admin else person.id
+    return services.runs.list(owner, statuses=list(statuses), label=label, priority=priority, before=before, limit=limit)
+
+
+def queue(services: Services, person: Person, limit: int = 100) -> list[QueueItem]:
+    """Return the queued runs that the person may see, in the order in which they start, with their true positions."""
+    items = [QueueItem(run, number) for number, run in enumerate(services.runs.queue(limit), start=1)]
+    return [item for item in items if person.may_see(item.run)]
+
+
+def wait_of(services: Services, run: Run) -> Wait | None:
+    """Return why the run waits; None when it is not queued."""
+    if run.status is not Status.QUEUED:
+        return None
+    position = services.runs.position(run)
+    owner, everyone = services.runs.tallies(run.owner_id)
+    return Wait(position, explain_wait(position, services.limits, owner, everyone))
+
+
+def questions(services: Services, person: Person, run_id: str) -> list[Question]:
+    """Return all questions of a run. Raises: NotFound."""
+    show(services, person, run_id)
+    return services.questions.of_run(run_id)
+
+
+def open_questions(services: Services, person: Person) -> list[Question]:
+    """Return the open questions that the person may answer."""
+    return services.questions.open_for(person)
+
+
+def output(services: Services, run: Run, start: int, stop: int) -> Iterator[bytes]:
+    """Return the recorded output bytes [start, stop)."""
+    return services.chunks.output(run.id, start, stop)
+
+
+def output_size(services: Services, run: Run) -> int:
+    """Return how many output bytes are recorded so far."""
+    return services.chunks.output_size(run.id)

@@ -1,0 +1,70 @@
+"""Bring what is seen back to what is wanted: runs without a supervisor, queued runs past their time, questions past theirs, leftovers.
+
+Every function may run anywhere, at any time, twice at once.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from app.domain.errors import Fenced
+from app.domain.ports import Attempt
+from app.domain.reconcile import orphans, unsupervised
+from app.domain.run import Outcome, Reason, Run, Status
+from app.domain.spec import RunSpec
+from app.service.dispatch import dispatch, hand_out
+from app.service.finish import finish_queued
+from app.service.services import Services
+
+logger = logging.getLogger(__name__)
+
+BATCH = 200
+
+
+def redispatch(services: Services) -> int:
+    """Hand out again the runs that nobody supervises; return how many."""
+    rows, now = services.runs.unsupervised(BATCH)
+    count = 0
+    for run in unsupervised(rows, now):
+        if services.runs.mark_dispatched(run.id):
+            logger.info("run %s: %s without a supervisor; handed out again", run.id, run.status)
+            if not hand_out(services, run):
+                break
+            count += 1
+    return count
+
+
+def expire_runs(services: Services) -> int:
+    """End the queued runs whose queue timeout is over; return how many."""
+    overdue = services.runs.overdue_queued(BATCH)
+    count = sum(_expire(services, run) for run in overdue)
+    if count:
+        dispatch(services)
+    return count
+
+
+def _expire(services: Services, run: Run) -> bool:
+    message = f"It waited in the queue for longer than its queue timeout of {run.spec.queue_timeout_s:g} seconds."
+    try:
+        finish_queued(services, run, Outcome(Status.EXPIRED, Reason.QUEUE_TIMEOUT, message))
+    except Fenced:
+        return False
+    return True
+
+
+def expire_questions(services: Services) -> int:
+    """Settle the questions whose time is over, by their default or as expired; return how many."""
+    settled = services.questions.expire_due(BATCH)
+    for question in settled:
+        services.nudges.send(question.run_id, "reply")
+    return len(settled)
+
+
+def remove_orphans(services: Services) -> int:
+    """Remove attempts that no unfinished run wants; return how many."""
+    present = services.launcher.present()
+    leftovers = orphans(present, services.runs.unfinished_attempts())
+    for run_id, number in leftovers:
+        logger.info("run %s: attempt %d is left over; removed", run_id, number)
+        services.launcher.remove(Attempt(run_id, number, RunSpec()))
+    return len(leftovers)

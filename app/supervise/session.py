@@ -1,0 +1,237 @@
+"""The rules of one supervised attempt, sans-IO: agent records, the run's row and the clock go in, what to do comes out.
+
+The shell around it (supervisor.py) reads, sends and stores; nothing here does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+from app.agent.wire import Kind as Wire
+from app.domain.errors import InvalidInput
+from app.domain.events import Kind, end_fields, output_fields
+from app.domain.lifecycle import Step
+from app.domain.ports import Record
+from app.domain.question import Asked, Question, QuestionKind, QuestionState, parse_asked
+from app.domain.run import Outcome, Reason, Run, Status
+
+KILL_AGAIN_S = 2.0
+GIVE_UP_AFTER_KILL_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Add an event to the log. `spool` is the agent's position after the record it came from."""
+
+    kind: Kind
+    fields: dict[str, object]
+    time: float
+    spool: int | None = None
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Store the question (harmless when it is there already), then write its event at `spool`."""
+
+    asked: Asked
+    time: float
+    spool: int
+
+
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """The agent has taken the reply to question `number`: write the answer event at `spool`."""
+
+    number: int
+    time: float
+    spool: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send a command to the agent."""
+
+    kind: Wire
+    body: dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Apply a step of the lifecycle and save it."""
+
+    step: Step
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """The agent holds the command with this id for good."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The attempt is over: write the outcome. `withheld_bytes` were written by the program beyond the output cap."""
+
+    outcome: Outcome
+    withheld_bytes: int = 0
+
+
+Action = Write | Ask | Announce | Tell | Move | Acked | End
+
+
+class Session:
+    """What one supervisor knows of its attempt. `offset` is the run's output so far, in bytes."""
+
+    def __init__(self, run: Run, offset: int) -> None:
+        """Continue where the log is."""
+        self.run = run
+        self.offset = offset
+        self._kills = 0
+
+    def record(self, record: Record) -> list[Action]:
+        """Take one message of the agent."""
+        if record.kind in (Wire.STDOUT, Wire.STDERR):
+            return [self._output(record)]
+        body = json.loads(record.payload)
+        if record.kind == Wire.STARTED:
+            fields: dict[str, object] = {"status": Status.RUNNING.value, "attempt": self.run.attempt}
+            started = [Move(Step.START)] if self.run.status is Status.STARTING else []
+            return [*started, Write(Kind.STATUS, fields, record.time, record.position)]
+        if record.kind == Wire.QUESTION:
+            return self._question(body, record)
+        if record.kind == Wire.TAKEN:
+            return [Announce(int(body["number"]), record.time, record.position)]
+        if record.kind == Wire.NOTICE:
+            return [Write(Kind.NOTICE, body, record.time, record.position)]
+        if record.kind == Wire.ACK:
+            return [Acked(str(body["id"]))]
+        if record.kind == Wire.EXIT:
+            return [End(self._outcome(body), int(body.get("withheld_bytes") or 0))]
+        return []
+
+    def _output(self, record: Record) -> Write:
+        stream = "stdout" if record.kind == Wire.STDOUT else "stderr"
+        fields = output_fields(stream, self.offset, record.payload)
+        self.offset += len(record.payload)
+        return Write(Kind.OUTPUT, fields, record.time, record.position, len(record.payload))
+
+    def _question(self, body: dict[str, object], record: Record) -> list[Action]:
+        try:
+            return [Ask(parse_asked(body), record.time, record.position)]
+        except InvalidInput as error:
+            number = body.get("number")
+            notice: dict[str, object] = {"code": "question_refused", "message": f"A question was refused: {error.detail}"}
+            refusal = {"id": f"reply-{number}", "number": number, "state": "refused", "value": None, "message": error.detail}
+            return [Tell(Wire.REPLY, refusal), Write(Kind.NOTICE, notice, record.time, record.position)]
+
+    def watch(self, row: Run, now: float) -> list[Action]:
+        """Compare with the run's row and the database's clock: cancellation, the timeout, a stop that takes too long."""
+        self.run = replace(self.run, cancel_requested_at=row.cancel_requested_at, cancelled_by=row.cancelled_by)
+        if self.run.status is Status.STOPPING:
+            return self._insist(now)
+        if row.cancel_requested_at is not None:
+            admin = row.cancelled_by is not None and row.cancelled_by != row.owner_name
+            return self._stop(Reason.CANCELLED_BY_ADMIN if admin else Reason.CANCELLED_BY_USER)
+        if self.run.status is Status.RUNNING and self.run.deadline_at is not None and now > self.run.deadline_at:
+            return self._stop(Reason.RUN_TIMEOUT)
+        return []
+
+    def _stop(self, reason: Reason) -> list[Action]:
+        return [Move(Step.STOP, reason), Tell(Wire.SIGNAL, {"id": "stop-term", "signal": "TERM"})]
+
+    def _insist(self, now: float) -> list[Action]:
+        late_s = now - (self.run.stopping_since or now) - self.run.spec.grace_s
+        if late_s > GIVE_UP_AFTER_KILL_S:
+            return [End(self._stopped(None, "KILL"))]
+        if late_s >= self._kills * KILL_AGAIN_S:
+            self._kills += 1
+            return [Tell(Wire.SIGNAL, {"id": f"stop-kill-{self._kills}", "signal": "KILL"})]
+        return [] if late_s >= 0 else [Tell(Wire.SIGNAL, {"id": "stop-term", "signal": "TERM"})]
+
+    def waits(self, open_questions: int) -> list[Action]:
+        """Bring the status in line with the number of questions that are still open."""
+        if open_questions and self.run.status is Status.RUNNING:
+            return [Move(Step.WAIT)]
+        if not open_questions and self.run.status is Status.WAITING:
+            return [Move(Step.RESUME)]
+        return []
+
+    def lost(self) -> End:
+        """Return the end of an attempt whose agent is gone without having recorded an exit."""
+        if self.run.status is Status.STOPPING:
+            return End(self._stopped(None, None))
+        return End(Outcome(Status.FAILED, Reason.AGENT_LOST, "The run's process and its agent disappeared, so how it ended is not known."))
+
+    def _outcome(self, exit_record: dict[str, object]) -> Outcome:
+        code, signal = exit_record.get("exit_code"), exit_record.get("signal")
+        outcome = self._stopped(code, signal) if self.run.status is Status.STOPPING else _ended(exit_record)
+        memory, cpu = exit_record.get("peak_memory_bytes"), exit_record.get("cpu_seconds")
+        return replace(
+            outcome,
+            exit_code=code if isinstance(code, int) else None,
+            signal=str(signal) if signal else None,
+            peak_memory_bytes=memory if isinstance(memory, int) else None,
+            cpu_seconds=float(cpu) if isinstance(cpu, int | float) else None,
+        )
+
+    def _stopped(self, code: object, signal: object) -> Outcome:
+        reason = self.run.stop_reason or Reason.CANCELLED_BY_USER
+        if reason is Reason.RUN_TIMEOUT:
+            message = f"It ran for longer than its timeout of {self.run.spec.timeout_s:g} seconds and was stopped."
+            return Outcome(Status.TIMED_OUT, reason, message)
+        return Outcome(Status.CANCELLED, reason, f"Cancelled by {self.run.cancelled_by or self.run.owner_name}.")
+
+
+def _ended(exit_record: dict[str, object]) -> Outcome:
+    code, signal = exit_record.get("exit_code"), exit_record.get("signal")
+    if exit_record.get("launch_error"):
+        return Outcome(Status.FAILED, Reason.LAUNCH_FAILED, str(exit_record["launch_error"])[:1000])
+    if signal:
+        return Outcome(Status.FAILED, Reason.SIGNALLED, f"The program was ended by signal {signal}.")
+    if code == 0:
+        return Outcome(Status.SUCCEEDED, Reason.COMPLETED, "The program ended normally.")
+    return Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, f"The program ended with exit code {code}.")
+
+
+def question_fields(question: Question) -> dict[str, object]:
+    """Return the fields of a question event."""
+    asked = question.asked
+    return {
+        "question": {
+            "id": question.id,
+            "text": asked.text,
+            "kind": asked.kind.value,
+            "choices": list(asked.choices),
+            "default": asked.default,
+            "schema": asked.schema,
+            "expires_at": question.expires_at,
+            "who": asked.who,
+        }
+    }
+
+
+def answer_fields(question: Question) -> dict[str, object]:
+    """Return the fields of an answer event; a secret's value is never among them."""
+    secret = question.asked.kind is QuestionKind.SECRET
+    return {
+        "question_id": question.id,
+        "state": question.state.value,
+        "value": None if secret else question.value,
+        "by": question.answered_by,
+    }
+
+
+def reply_body(question: Question) -> dict[str, object]:
+    """Return the REPLY command that carries a settled question's result to the agent."""
+    answered = question.state is QuestionState.ANSWERED
+    value = question.value if answered else None
+    return {"id": f"reply-{question.asked.number}", "number": question.asked.number, "state": question.state.value, "value": value}
+
+
+def end_event_fields(end: End, total_bytes: int) -> dict[str, object]:
+    """Return the fields of the end event."""
+    return end_fields(end.outcome, total_bytes, end.withheld_bytes)
