@@ -108,7 +108,7 @@ class Session:
         if record.kind == Wire.NOTICE:
             return [Write(Kind.NOTICE, body, record.time, record.position)]
         if record.kind == Wire.ACK:
-            return [Acked(str(body["id"]))]
+            return [Acked(str(body["id"]))] if body.get("ok", True) else []
         if record.kind == Wire.EXIT:
             return [End(self._outcome(body), int(body.get("withheld_bytes") or 0))]
         return []

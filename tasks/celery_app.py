@@ -1,0 +1,87 @@
+"""The Celery application of a worker process, and what runs beside its tasks: leases, archiver, nudges, ticks."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from celery import signals
+
+from app.service.services import Services
+from app.service.ticks import keep_ticking
+from app.supervise.crew import Crew
+from app.wiring import build_crew, build_services
+from config.celery import make_celery
+from config.logging import set_up_logging
+from config.settings import Settings
+
+logger = logging.getLogger(__name__)
+settings = Settings.from_env()
+app = make_celery(settings)
+app.conf.update(imports=("tasks.runs",))
+
+
+class Worker:
+    """What this worker process consists of besides Celery: made once when it starts, and stopped in reverse order."""
+
+    def __init__(self, services: Services, crew: Crew) -> None:
+        """Prepare; `start` sets the loops going."""
+        self.services, self.crew = services, crew
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Start every background loop."""
+        self._loop("leases", lambda: self.crew.leases.keep(self._stop))
+        self._loop("archiver", lambda: self.crew.archiver.work(self._stop))
+        self._loop("nudges", lambda: self.services.nudges.listen(self.crew.wakes.on_nudge, self._stop.is_set))
+        self._loop("ticks", lambda: keep_ticking(self.services, self._stop))
+
+    def _loop(self, name: str, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def drain(self) -> None:
+        """Have every supervisor release its run and leave. Idempotent; returns at once."""
+        self.crew.halt.set()
+        self.crew.wakes.on_nudge("*", "halt")
+
+    def stop(self) -> None:
+        """Stop the loops, after the supervisors have left."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=2)
+
+
+_worker: list[Worker] = []
+
+
+def worker() -> Worker:
+    """Return this process's worker; it exists once `worker_init` was sent."""
+    return _worker[0]
+
+
+@signals.setup_logging.connect
+def _logging(**_: object) -> None:
+    set_up_logging(settings)
+
+
+@signals.worker_init.connect
+def _init(**_: object) -> None:
+    services = build_services(settings)
+    _worker.append(Worker(services, build_crew(services)))
+    worker().start()
+
+
+@signals.worker_shutting_down.connect
+def _shutting_down(**_: object) -> None:
+    if _worker:
+        worker().drain()
+
+
+@signals.worker_shutdown.connect
+def _shutdown(**_: object) -> None:
+    if _worker:
+        worker().stop()
