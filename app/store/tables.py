@@ -1,0 +1,287 @@
+"""The tables: columns, constraints and indexes. No statement lives here; the migrations lead to exactly these tables.
+
+Times are float seconds since the epoch by the database's clock, sizes are bytes, JSON is stored as text.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    ColumnElement,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    literal_column,
+)
+
+from app.domain.run import SUPERVISED, Status
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers rows itself only where the type is spelt INTEGER.
+_Number = BigInteger().with_variant(Integer(), "sqlite")
+
+
+def _id(name: str, *rest: object, primary_key: bool = False, nullable: bool = False) -> Column[str]:
+    return Column(name, String(80), *rest, primary_key=primary_key, nullable=nullable)  # type: ignore[arg-type]
+
+
+def _of_run(*, primary_key: bool = False) -> Column[str]:
+    return _id("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=primary_key)
+
+
+def _of_user() -> Column[str]:
+    return _id("user_id", ForeignKey("users.id", ondelete="CASCADE"))
+
+
+runs = Table(
+    "runs",
+    metadata,
+    # The order of submission: assigned under the lock of the tally `all`, so it is also the order of the commits.
+    Column("sequence", _Number, primary_key=True, autoincrement=True),
+    _id("id"),
+    _id("owner_id"),
+    Column("owner_name", String(200), nullable=False),
+    Column("priority_order", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("stdin", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("attempt", Integer, nullable=False, server_default="1"),
+    # Who supervises: the token rises with each claim and fences every write of the claims before it.
+    Column("token", _Number, nullable=False, server_default="0"),
+    Column("lease_owner", String(64)),
+    Column("lease_until", Double),
+    Column("handle", Text),
+    Column("dispatched_at", Double),
+    Column("started_at", Double),
+    Column("ended_at", Double),
+    Column("queue_deadline_at", Double),
+    Column("deadline_at", Double),
+    Column("waiting_since", Double),
+    Column("stopping_since", Double),
+    Column("stop_reason", String(32)),
+    Column("cancel_requested_at", Double),
+    # The name of the person; it differs from owner_name exactly when an admin cancelled another's run.
+    Column("cancelled_by", String(200)),
+    Column("reason", String(32)),
+    Column("message", Text),
+    Column("exit_code", Integer),
+    Column("signal", String(16)),
+    Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Double),
+    # How far output_chunks reaches; moves only together with a new chunk or a new epoch.
+    Column("archived_epoch", Integer, nullable=False, server_default="1"),
+    Column("archived_seq", BigInteger, nullable=False, server_default="0"),
+    Column("archived_offset", BigInteger, nullable=False, server_default="0"),
+    Column("archived_spool", BigInteger, nullable=False, server_default="0"),
+    Column("idempotency_key", String(255)),
+    Column("request_hash", String(128)),
+    # The largest column comes last, so that reading the others does not walk over it.
+    Column("spec", Text, nullable=False),
+)
+
+# Conditions with literal statuses: only so can both planners see that a partial index serves a statement.
+IS_QUEUED: ColumnElement[bool] = runs.c.status == literal_column(f"'{Status.QUEUED.value}'")
+IS_SUPERVISED: ColumnElement[bool] = runs.c.status.in_(
+    [literal_column(f"'{status}'") for status in sorted(status.value for status in SUPERVISED)]
+)
+
+Index("uq_runs_id", runs.c.id, unique=True)
+Index("ix_runs_queue", runs.c.priority_order, runs.c.sequence, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
+Index(
+    "ix_runs_queue_of_owner",
+    runs.c.owner_id,
+    runs.c.priority_order,
+    runs.c.sequence,
+    sqlite_where=IS_QUEUED,
+    postgresql_where=IS_QUEUED,
+)
+Index("ix_runs_queue_deadline", runs.c.queue_deadline_at, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
+Index("ix_runs_supervised", runs.c.lease_owner, sqlite_where=IS_SUPERVISED, postgresql_where=IS_SUPERVISED)
+Index("ix_runs_owner", runs.c.owner_id, runs.c.sequence)
+Index(
+    "uq_runs_idempotency",
+    runs.c.owner_id,
+    runs.c.idempotency_key,
+    unique=True,
+    sqlite_where=runs.c.idempotency_key.is_not(None),
+    postgresql_where=runs.c.idempotency_key.is_not(None),
+)
+
+# A copy of every label, for searching; the truth is in the spec.
+run_labels = Table(
+    "run_labels",
+    metadata,
+    _of_run(primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", String(256), nullable=False),
+)
+Index("ix_run_labels_value", run_labels.c.name, run_labels.c.value)
+
+# The epochs after the first: each keeps the events up to its base and rewrites what followed.
+run_epochs = Table(
+    "run_epochs",
+    metadata,
+    _of_run(primary_key=True),
+    Column("epoch", Integer, primary_key=True),
+    Column("base_seq", BigInteger, nullable=False),
+)
+
+# The archive of the logs: seqs follow on without gaps within a run; data is zlib of payloads joined by newlines.
+output_chunks = Table(
+    "output_chunks",
+    metadata,
+    _of_run(primary_key=True),
+    Column("first_seq", BigInteger, primary_key=True),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("epoch", Integer, nullable=False),
+    Column("first_offset", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),
+    Column("spool", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+Index("ix_output_chunks_offset", output_chunks.c.run_id, output_chunks.c.last_offset, output_chunks.c.first_seq)
+
+questions = Table(
+    "questions",
+    metadata,
+    _id("id", primary_key=True),
+    _of_run(),
+    # The run's owner, so that one statement can decide who may answer.
+    _id("owner_id"),
+    Column("attempt", Integer, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("who", String(16), nullable=False),
+    Column("asked", Text, nullable=False),
+    Column("default_value", Text),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("value", Text),
+    # Of a secret only: a salted digest that outlives its value, to recognise the same answer.
+    Column("digest", String(200)),
+    Column("reply_id", String(200)),
+    Column("answered_by_id", String(80)),
+    Column("answered_by", String(200)),
+    Column("answered_at", Double),
+    Column("delivered_at", Double),
+)
+IS_OPEN: ColumnElement[bool] = questions.c.state == literal_column("'open'")
+Index("ix_questions_run", questions.c.run_id, questions.c.attempt, questions.c.number)
+Index("ix_questions_open", questions.c.owner_id, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+Index("ix_questions_deadline", questions.c.expires_at, sqlite_where=IS_OPEN, postgresql_where=IS_OPEN)
+
+inputs = Table(
+    "inputs",
+    metadata,
+    _of_run(primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("input_id", String(200), nullable=False),
+    Column("data", Text, nullable=False),
+    Column("eof", Boolean, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("delivered_at", Double),
+)
+Index("uq_inputs_id", inputs.c.run_id, inputs.c.input_id, unique=True)
+
+# Counts of the runs that have not ended: one row `all`, one `owner:<id>` per owner.
+# Whoever locks more than one row does it in this order: `all`, the owner's, the run's.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("scope", String(90), primary_key=True),
+    _id("owner_id", nullable=True),
+    Column("queued", Integer, nullable=False, server_default="0"),
+    Column("active", Integer, nullable=False, server_default="0"),
+    Column("waiting", Integer, nullable=False, server_default="0"),
+    CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="never_negative"),
+)
+
+# Short leases of periodic work, so that one process of many does it at a time.
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("until", Double, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    _id("id", primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("disabled_at", Double),
+)
+Index("uq_users_name", users.c.name, unique=True)
+
+# API tokens. Only the SHA-256 of the token is kept; the prefix is shown so that people can tell theirs apart.
+tokens = Table(
+    "tokens",
+    metadata,
+    _id("id", primary_key=True),
+    _of_user(),
+    Column("name", String(200), nullable=False),
+    Column("prefix", String(32), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),
+    Column("last_used_at", Double),
+    Column("revoked_at", Double),
+)
+Index("uq_tokens_hash", tokens.c.hash, unique=True)
+Index("ix_tokens_user", tokens.c.user_id)
+
+# Browser sessions, by the SHA-256 of the id in the cookie.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    _of_user(),
+    Column("csrf", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+)
+Index("ix_sessions_user", sessions.c.user_id)
+Index("ix_sessions_expiry", sessions.c.expires_at)
+
+# Links that sign a person in once, by the SHA-256 of their secret part.
+login_links = Table(
+    "login_links",
+    metadata,
+    Column("hash", String(64), primary_key=True),
+    _of_user(),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("used_at", Double),
+)
+
+# Failed sign-ins, counted over all replicas. `scope` is what is limited: an address or a name.
+sign_in_attempts = Table(
+    "sign_in_attempts",
+    metadata,
+    Column("sequence", _Number, primary_key=True, autoincrement=True),
+    Column("scope", String(200), nullable=False),
+    Column("at", Double, nullable=False),
+)
+Index("ix_sign_in_attempts_scope", sign_in_attempts.c.scope, sign_in_attempts.c.at)
