@@ -1,0 +1,37 @@
+"""Admission: limits, explanation of the wait, and the order."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.domain.admission import Limits, Tally, admit, explain_wait, has_place, ordinal
+from app.domain.errors import LimitReached, QueueFull
+
+LIMITS = Limits(owner_pending=3, owner_active=2, queue_length=5, active=4)
+
+
+@pytest.mark.trap("C2")
+def test_queued_active_and_waiting_all_count_for_the_owner() -> None:
+    admit(LIMITS, Tally(1, 1, 0), Tally(1, 1, 0))
+    with pytest.raises(LimitReached) as caught:
+        admit(LIMITS, Tally(1, 1, 1), Tally(1, 1, 1))
+    assert caught.value.facts == {"limit": 3, "current": 3, "retry_after_s": 10}
+
+
+@pytest.mark.trap("C10")
+def test_a_full_queue_is_another_error_than_a_full_owner() -> None:
+    with pytest.raises(QueueFull) as caught:
+        admit(LIMITS, Tally(), Tally(queued=5))
+    assert caught.value.status == 503 and caught.value.retryable
+
+
+def test_a_waiting_run_takes_no_active_place() -> None:
+    assert has_place(LIMITS, Tally(active=1, waiting=9), Tally(active=3, waiting=9))
+    assert not has_place(LIMITS, Tally(active=2), Tally(active=2))
+    assert not has_place(LIMITS, Tally(), Tally(active=4))
+
+
+def test_the_wait_is_explained_in_one_sentence() -> None:
+    assert explain_wait(3, LIMITS, Tally(active=2), Tally(active=4)) == "3rd in the queue: waits for one of your own 2 active runs"
+    assert explain_wait(1, LIMITS, Tally(), Tally(active=4)) == "1st in the queue: all 4 places are taken"
+    assert [ordinal(n) for n in (2, 11, 12, 13, 21, 112)] == ["2nd", "11th", "12th", "13th", "21st", "112th"]

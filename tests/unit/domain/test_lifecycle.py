@@ -1,0 +1,71 @@
+"""The lifecycle table: what may happen to a run, proved over every sequence of steps."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.domain.errors import Conflict
+from app.domain.lifecycle import TRANSITIONS, Step, transition
+from app.domain.run import FINAL, Outcome, Priority, Reason, Run, Status
+from app.domain.spec import RunSpec
+
+
+def queued() -> Run:
+    spec = RunSpec(command=("true",), timeout_s=100)
+    return Run("r" + "a" * 19, 1, "u1", "ann", spec, Priority.NORMAL, Status.QUEUED, created_at=0.0)
+
+
+def outcome(status: Status) -> Outcome:
+    return Outcome(status, Reason.COMPLETED, "done")
+
+
+def successors(status: Status) -> set[Status]:
+    return {target for (source, _), targets in TRANSITIONS.items() if source is status for target in targets}
+
+
+def test_every_status_is_reachable_and_only_finals_have_no_exit() -> None:
+    seen, frontier = {Status.QUEUED}, [Status.QUEUED]
+    while frontier:
+        for status in successors(frontier.pop()) - seen:
+            seen.add(status)
+            frontier.append(status)
+    assert seen == set(Status)
+    assert {status for status in Status if not successors(status)} == FINAL
+
+
+def test_every_status_can_reach_a_final_one() -> None:
+    for status in set(Status) - FINAL:
+        assert any(targets & FINAL for (source, _), targets in TRANSITIONS.items() if source is status)
+
+
+@given(st.lists(st.tuples(st.sampled_from(Step), st.sampled_from(Status), st.floats(0, 50)), max_size=12))
+def test_no_sequence_of_steps_leaves_the_table_or_a_final_status(steps: list[tuple[Step, Status, float]]) -> None:
+    run, now = queued(), 0.0
+    for step, target, wait in steps:
+        now += wait
+        before = run
+        try:
+            run = transition(run, step, now, outcome=outcome(target), reason=Reason.CANCELLED_BY_USER)
+        except Conflict:
+            assert run is before
+            continue
+        assert run.status in TRANSITIONS[before.status, step]
+        assert not before.status.final
+        assert (run.ended_at is not None) == run.status.final == (run.outcome is not None)
+
+
+def test_waiting_for_a_person_does_not_count_against_the_timeout() -> None:
+    run = transition(transition(queued(), Step.DISPATCH, 1), Step.START, 2)
+    assert run.deadline_at == 102
+    run = transition(transition(run, Step.WAIT, 10), Step.RESUME, 60)
+    assert run.deadline_at == 152
+    assert run.waiting_since is None
+
+
+def test_an_end_must_fit_the_status() -> None:
+    with pytest.raises(Conflict):
+        transition(queued(), Step.END, 1, outcome=outcome(Status.SUCCEEDED))
+    with pytest.raises(Conflict):
+        transition(queued(), Step.END, 1)
