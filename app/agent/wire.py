@@ -24,6 +24,7 @@ class Kind(IntEnum):
     NOTICE = 4
     EXIT = 5
     STARTED = 6
+    TAKEN = 7
 
     FOLLOW = 64
     REPLY = 65

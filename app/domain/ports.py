@@ -104,6 +104,9 @@ class EventLog(Protocol):
     def read(self, run_id: str, epoch: int, after: int, limit: int) -> list[Entry]:
         """Return up to `limit` entries with seq > `after`, in order; [] when there are none. The caller checks that they follow on."""
 
+    def trim(self, run_id: str, token: int, archived_seq: int) -> Append:
+        """Forget the events up to `archived_seq`; readers take them from the archive."""
+
     def server_id(self) -> str:
         """Return the identity of the running server; it differs after a restart or a failover. `open` stores it in the head."""
 

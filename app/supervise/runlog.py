@@ -105,7 +105,14 @@ class RunLog:
                 return False
             self._chunks.archive(self.run_id, self.token, self._chunk(kept), kept[-1].progress)
             self._drop(kept)
+            self._trim()
             return bool(self._kept)
+
+    def _trim(self) -> None:
+        try:
+            self._log.trim(self.run_id, self.token, self.archived.seq)
+        except LiveUnavailable as error:
+            logger.debug("run %s: not trimmed: %s", self.run_id, error)
 
     def _oldest(self) -> list[_Kept]:
         with self._lock:
