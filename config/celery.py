@@ -1,4 +1,7 @@
-"""How Celery is set up, the same in every process that publishes, consumes or watches. The pins in setup.cfg belong to these values."""
+"""How Celery is set up, the same in every process that publishes, consumes or watches.
+
+The pins in setup.cfg belong to these values.
+"""
 
 from __future__ import annotations
 

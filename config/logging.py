@@ -1,4 +1,7 @@
-"""How this service logs: one line an event to stderr, as text or JSON. Secrets are never passed to a logger in the first place."""
+"""How this service logs: one line an event to stderr, as text or JSON.
+
+Secrets are never passed to a logger in the first place.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Every setting of Podwire, read once from the environment. The only module that reads `PODWIRE_*`; nothing here opens a connection."""
+"""Every setting of Podwire, read once from the environment.
+
+The only module that reads `PODWIRE_*`; nothing here opens a connection.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,9 @@ class Settings:
     state_dir: str = field(default="var", metadata={"doc": "folder of the local launcher and of embedded servers"})
     launcher: str = field(default="local", metadata={"doc": "where attempts run: local"})
     bind: str = field(default="127.0.0.1:8080", metadata={"doc": "address of the web server"})
-    public_url: str = field(default="", metadata={"doc": "address at which people reach this service; empty = what they asked for"})
+    public_url: str = field(
+        default="", metadata={"doc": "address at which people reach this service; empty = what they asked for"}
+    )
     web_processes: int = field(default=2, metadata={"doc": "gunicorn worker processes"})
     max_sockets: int = field(default=10_000, metadata={"doc": "open streams per web process"})
     max_sockets_per_user: int = field(default=2_000, metadata={"doc": "open streams of one user per web process"})
@@ -41,7 +46,9 @@ class Settings:
     max_cpu: float = field(default=4.0, metadata={"doc": "largest cpu of a run, in cores"})
     max_memory_bytes: int = field(default=4 * 1024**3, metadata={"doc": "largest memory of a run"})
     max_timeout_s: float = field(default=7 * 86400.0, metadata={"doc": "longest timeout of a run"})
-    languages: str = field(default=json.dumps(_LANGUAGES), metadata={"doc": "JSON: language -> command that a script's path is appended to"})
+    languages: str = field(
+        default=json.dumps(_LANGUAGES), metadata={"doc": "JSON: language -> command that a script's path is appended to"}
+    )
     lease_s: float = field(default=20.0, metadata={"doc": "how long a supervisor's lease lasts without renewal"})
     renew_s: float = field(default=5.0, metadata={"doc": "how often leases are renewed"})
     tick_s: float = field(default=2.0, metadata={"doc": "how often dispatch, reconcile and expiry run"})
@@ -51,7 +58,9 @@ class Settings:
     log_format: str = field(default="text", metadata={"doc": "text or json"})
     log_level: str = field(default="INFO", metadata={"doc": "DEBUG, INFO, WARNING or ERROR"})
     secure_cookies: bool = field(default=False, metadata={"doc": "send cookies over https only"})
-    trusted_proxies: int = field(default=0, metadata={"doc": "number of proxies in front whose X-Forwarded-* headers are believed"})
+    trusted_proxies: int = field(
+        default=0, metadata={"doc": "number of proxies in front whose X-Forwarded-* headers are believed"}
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -95,7 +104,9 @@ class Settings:
     def spec_limits(self) -> SpecLimits:
         """Return the maxima for one run."""
         languages = {name: tuple(words) for name, words in json.loads(self.languages).items()}
-        return SpecLimits(languages, max_cpu=self.max_cpu, max_memory_bytes=self.max_memory_bytes, max_timeout_s=self.max_timeout_s)
+        return SpecLimits(
+            languages, max_cpu=self.max_cpu, max_memory_bytes=self.max_memory_bytes, max_timeout_s=self.max_timeout_s
+        )
 
     def state_path(self, *parts: str) -> Path:
         """Return a path below the state folder."""

@@ -40,12 +40,16 @@ def admit(limits: Limits, owner: Tally, everyone: Tally) -> None:
     if owner.pending >= limits.owner_pending:
         raise LimitReached(
             f"You have {owner.pending} runs that have not ended; the limit is {limits.owner_pending}.",
-            limit=limits.owner_pending, current=owner.pending, retry_after_s=10,
+            limit=limits.owner_pending,
+            current=owner.pending,
+            retry_after_s=10,
         )
     if everyone.queued >= limits.queue_length:
         raise QueueFull(
             f"The queue holds {everyone.queued} runs; the limit is {limits.queue_length}.",
-            limit=limits.queue_length, current=everyone.queued, retry_after_s=30,
+            limit=limits.queue_length,
+            current=everyone.queued,
+            retry_after_s=30,
         )
 
 

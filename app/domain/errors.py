@@ -1,6 +1,7 @@
 """The one tree of errors. A class's docstring is the sentence that a person reads; `code` is what a program reads.
 
-Foreign errors (SQL, Redis, HTTP, the kernel) are translated to these once, at the edge where they appear. Nothing else belongs here.
+Foreign errors (SQL, Redis, HTTP, the kernel) are translated to these once, at the edge where they appear.
+Nothing else belongs here.
 """
 
 from __future__ import annotations

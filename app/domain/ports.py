@@ -13,7 +13,10 @@ from app.domain.spec import RunSpec
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt to execute a run: everything a launcher may know of it. `handle` is what `launch` returned, once it is stored."""
+    """One attempt to execute a run: everything a launcher may know of it.
+
+    `handle` is what `launch` returned, once it is stored.
+    """
 
     run_id: str
     number: int
@@ -23,7 +26,9 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message from the agent: its kind (see app.agent.wire), the time it was recorded, its bytes, and the spool position after it (0 = not spooled)."""
+    """One message from the agent: its kind (see app.agent.wire), the time it was recorded, its bytes, and the spool
+    position after it (0 = not spooled).
+    """
 
     kind: int
     time: float
@@ -35,7 +40,10 @@ class Link(Protocol):
     """A connection to one attempt's agent. One thread reads and sends; any thread may wake."""
 
     def read(self, timeout_s: float) -> list[Record]:
-        """Wait for records; [] after the timeout or a wake. Raises: LinkLost (connect again), AttemptGone (nothing more will ever come)."""
+        """Wait for records; [] after the timeout or a wake.
+
+        Raises: LinkLost (connect again), AttemptGone (nothing more will ever come).
+        """
 
     def send(self, kind: int, body: dict[str, object]) -> None:
         """Send a command; the agent acknowledges it by its id. Raises: LinkLost."""
@@ -60,7 +68,10 @@ class Launcher(Protocol):
         """Follow the attempt's records from the spool position. Raises: LauncherUnavailable (try again), AttemptGone."""
 
     def remove(self, attempt: Attempt) -> None:
-        """End whatever of the attempt is still there and remove it, so that it can never start again. Idempotent. Raises: LauncherUnavailable."""
+        """End whatever of the attempt is still there and remove it, so that it can never start again.
+
+        Idempotent. Raises: LauncherUnavailable.
+        """
 
     def present(self) -> list[tuple[str, int]]:
         """Return (run id, attempt number) of all that has not been removed. Raises: LauncherUnavailable."""
@@ -77,7 +88,9 @@ class Append(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The live log's own knowledge of a run: the writer's token, its epoch, last seq, the floor below which it holds nothing, and the server that holds it."""
+    """The live log's own knowledge of a run: the writer's token, its epoch, last seq, the floor below which it holds
+    nothing, and the server that holds it.
+    """
 
     token: int
     epoch: int
@@ -90,7 +103,9 @@ class EventLog(Protocol):
     """The live log of every run, in a place that may be emptied at any moment. Raises LiveUnavailable from every method."""
 
     def append(self, run_id: str, token: int, epoch: int, entries: Sequence[Entry]) -> Append:
-        """Append what is not there yet, if it follows on; announce it to readers. BEHIND and MISSING ask for `open` and the retained entries.
+        """Append what is not there yet, if it follows on; announce it to readers.
+
+        BEHIND and MISSING ask for `open` and the retained entries.
 
         Without entries it only raises the fence to `token` (OK, MISSING where nothing is held, FENCED), whatever the epoch.
         """
@@ -102,7 +117,10 @@ class EventLog(Protocol):
         """Return the head, or None where nothing is held."""
 
     def read(self, run_id: str, epoch: int, after: int, limit: int) -> list[Entry]:
-        """Return up to `limit` entries with seq > `after`, in order; [] when there are none. The caller checks that they follow on."""
+        """Return up to `limit` entries with seq > `after`, in order; [] when there are none.
+
+        The caller checks that they follow on.
+        """
 
     def trim(self, run_id: str, token: int, archived_seq: int) -> Append:
         """Forget the events up to `archived_seq`; readers take them from the archive."""
@@ -115,7 +133,10 @@ class Nudges(Protocol):
     """Wake-ups between processes: carriers of no truth, lost without harm."""
 
     def send(self, run_id: str, what: str) -> None:
-        """Tell every process that something about the run changed (`reply`, `cancel`, `input`, `queue`). Never raises for a lost Redis."""
+        """Tell every process that something about the run changed (`reply`, `cancel`, `input`, `queue`).
+
+        Never raises for a lost Redis.
+        """
 
     def listen(self, on_nudge: Callable[[str, str], None], stop: Callable[[], bool]) -> None:
         """Call `on_nudge(run_id, what)` for each, and `on_nudge("*", "resync")` after every (re)connection, until `stop()`."""
@@ -130,7 +151,10 @@ class Publisher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What SQL knows of a run's log: the archive reaches `seq`; `bases` are the (epoch, base_seq) of its epochs; `ended` when the end event is in the archive."""
+    """What SQL knows of a run's log: the archive reaches `seq`.
+
+    `bases` are the (epoch, base_seq) of its epochs; `ended` when the end event is in the archive.
+    """
 
     epoch: int
     seq: int

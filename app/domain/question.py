@@ -1,4 +1,7 @@
-"""Questions from running code: their kinds, what may be asked, and which values are answers. Who may answer is decided in the store's predicate."""
+"""Questions from running code: their kinds, what may be asked, and which values are answers.
+
+Who may answer is decided in the store's predicate.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,10 @@ class QuestionState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the running code asked. `who` is `owner` (the run's owner and admins) or `anyone` (every signed-in person). `timeout_s` None = no deadline."""
+    """What the running code asked.
+
+    `who` is `owner` (the run's owner and admins) or `anyone` (every signed-in person). `timeout_s` None = no deadline.
+    """
 
     number: int
     text: str
@@ -84,7 +90,11 @@ def parse_asked(raw: Mapping[str, object], max_timeout_s: float = 7 * 86400.0) -
         errors.append(FieldError("number", "must be a whole number from 1"))
     if not isinstance(text, str) or not text.strip() or len(text.encode()) > MAX_TEXT_BYTES:
         errors.append(FieldError("text", f"must be text of 1 to {MAX_TEXT_BYTES} bytes"))
-    if not isinstance(choices, list) or len(choices) > MAX_CHOICES or not all(isinstance(c, str) and c and len(c) <= 500 for c in choices):
+    if (
+        not isinstance(choices, list)
+        or len(choices) > MAX_CHOICES
+        or not all(isinstance(c, str) and c and len(c) <= 500 for c in choices)
+    ):
         errors.append(FieldError("choices", f"must be at most {MAX_CHOICES} texts of 1 to 500 characters"))
         choices = []
     if kind is QuestionKind.CHOICE and (not choices or len(set(choices)) != len(choices)):
@@ -96,7 +106,9 @@ def parse_asked(raw: Mapping[str, object], max_timeout_s: float = 7 * 86400.0) -
         errors.append(FieldError("who", "must be owner or anyone"))
     if errors:
         raise InvalidInput(errors)
-    asked = Asked(int(str(number)), str(text), kind, tuple(choices), None, schema if isinstance(schema, dict) else None, timeout, str(who))
+    asked = Asked(
+        int(str(number)), str(text), kind, tuple(choices), None, schema if isinstance(schema, dict) else None, timeout, str(who)
+    )
     default = raw.get("default")
     return asked if default is None else _with_default(asked, default)
 
@@ -127,7 +139,9 @@ def _fault(asked: Asked, value: object) -> str | None:
         return "must be true or false"
     if asked.kind in (QuestionKind.TEXT, QuestionKind.SECRET) and (not isinstance(value, str) or "\0" in value):
         return "must be text"
-    if asked.kind is QuestionKind.NUMBER and (isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)):
+    if asked.kind is QuestionKind.NUMBER and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value)
+    ):
         return "must be a number"
     if asked.kind is QuestionKind.FORM and asked.schema is not None:
         faults = sorted(Draft202012Validator(dict(asked.schema)).iter_errors(value), key=lambda e: e.json_path)  # type: ignore[arg-type]
@@ -146,9 +160,18 @@ def _kind(raw: Mapping[str, object], errors: list[FieldError]) -> QuestionKind:
 def _check_schema(kind: QuestionKind, schema: object) -> list[FieldError]:
     if kind is not QuestionKind.FORM:
         return []
-    if not isinstance(schema, dict) or len(json.dumps(schema)) > MAX_SCHEMA_BYTES or "$ref" in json.dumps(schema) or '"pattern' in json.dumps(schema):
+    if (
+        not isinstance(schema, dict)
+        or len(json.dumps(schema)) > MAX_SCHEMA_BYTES
+        or "$ref" in json.dumps(schema)
+        or '"pattern' in json.dumps(schema)
+    ):
         # $ref could fetch or loop, and a hostile pattern could take for ever: forms need neither.
-        return [FieldError("schema", f"a form needs a JSON Schema object of at most {MAX_SCHEMA_BYTES} bytes without $ref and pattern")]
+        return [
+            FieldError(
+                "schema", f"a form needs a JSON Schema object of at most {MAX_SCHEMA_BYTES} bytes without $ref and pattern"
+            )
+        ]
     try:
         Draft202012Validator.check_schema(schema)
     except SchemaError as error:

@@ -10,7 +10,9 @@ REDISPATCH_AFTER_S = 5.0
 
 
 def unsupervised(runs: Iterable[Run], now: float) -> list[Run]:
-    """Return the runs that somebody should supervise while nobody does: no lease in force, and not handed out in the last few seconds."""
+    """Return the runs that somebody should supervise while nobody does: no lease in force, and not handed out in the last
+    few seconds.
+    """
     return [run for run in runs if run.status in SUPERVISED and _lease_over(run, now) and _handed_out_long_ago(run, now)]
 
 

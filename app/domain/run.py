@@ -1,4 +1,7 @@
-"""The run: its statuses, reasons, priorities and the frozen record that every layer passes around. No rules of change (see lifecycle)."""
+"""The run: its statuses, reasons, priorities and the frozen record that every layer passes around.
+
+No rules of change (see lifecycle).
+"""
 
 from __future__ import annotations
 
@@ -99,7 +102,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run's log is archived in SQL: everything up to `seq` (of `epoch`), `offset` output bytes, agent spool position `spool`."""
+    """How far a run's log is archived in SQL: everything up to `seq` (of `epoch`), `offset` output bytes, agent spool
+    position `spool`.
+    """
 
     epoch: int = 1
     seq: int = 0

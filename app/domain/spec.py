@@ -19,7 +19,10 @@ _RESERVED_ENV = "PODWIRE_"
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
-    """What to run and within which limits: `image` + `command`, or `script` + `language`. CPU in cores, sizes in bytes, times in seconds."""
+    """What to run and within which limits.
+
+    `image` + `command`, or `script` + `language`. CPU in cores, sizes in bytes, times in seconds.
+    """
 
     image: str | None = None
     command: tuple[str, ...] = ()
@@ -110,20 +113,40 @@ def _check_sizes(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
         ("grace", spec.grace_s, 0, 600),
         ("output_limit", spec.output_limit_bytes, 1, limits.max_output_bytes),
     )
-    return [FieldError(name, f"must lie between {low:g} and {high:g}") for name, value, low, high in ranges if not low <= value <= high]
+    return [
+        FieldError(name, f"must lie between {low:g} and {high:g}")
+        for name, value, low, high in ranges
+        if not low <= value <= high
+    ]
 
 
 def _check_names(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
     errors = [FieldError(f"env.{name}", "is not a valid name") for name in spec.env if not _ENV_NAME.match(name)]
-    errors += [FieldError(f"env.{name}", f"names that begin with {_RESERVED_ENV} are reserved") for name in spec.env if name.startswith(_RESERVED_ENV)]
+    errors += [
+        FieldError(f"env.{name}", f"names that begin with {_RESERVED_ENV} are reserved")
+        for name in spec.env
+        if name.startswith(_RESERVED_ENV)
+    ]
     errors += [FieldError(f"env.{name}", "must not contain a NUL character") for name, value in spec.env.items() if "\0" in value]
     if len(spec.env) > limits.max_env or sum(len(k) + len(v.encode()) for k, v in spec.env.items()) > limits.max_env_bytes:
         errors.append(FieldError("env", f"has more than {limits.max_env} names or {limits.max_env_bytes} bytes"))
-    errors += [FieldError(f"files.{name}", "is not a plain file name") for name in spec.files if not _FILE_NAME.match(name) or len(name) > 128]
-    errors += [FieldError(f"files.{name}", f"is larger than {limits.max_file_bytes} bytes") for name, text in spec.files.items() if len(text.encode()) > limits.max_file_bytes]
+    errors += [
+        FieldError(f"files.{name}", "is not a plain file name")
+        for name in spec.files
+        if not _FILE_NAME.match(name) or len(name) > 128
+    ]
+    errors += [
+        FieldError(f"files.{name}", f"is larger than {limits.max_file_bytes} bytes")
+        for name, text in spec.files.items()
+        if len(text.encode()) > limits.max_file_bytes
+    ]
     if len(spec.files) > limits.max_files:
         errors.append(FieldError("files", f"has more than {limits.max_files} files"))
-    errors += [FieldError(f"labels.{name}", "is not a valid label") for name, value in spec.labels.items() if not _LABEL.match(name) or len(value) > 256]
+    errors += [
+        FieldError(f"labels.{name}", "is not a valid label")
+        for name, value in spec.labels.items()
+        if not _LABEL.match(name) or len(value) > 256
+    ]
     if len(spec.labels) > limits.max_labels:
         errors.append(FieldError("labels", f"has more than {limits.max_labels} labels"))
     return errors

@@ -1,4 +1,5 @@
-"""Bring what is seen back to what is wanted: runs without a supervisor, queued runs past their time, questions past theirs, leftovers.
+"""Bring what is seen back to what is wanted: runs without a supervisor, queued runs past their time, questions past theirs,
+leftovers.
 
 Every function may run anywhere, at any time, twice at once.
 """

@@ -15,7 +15,10 @@ from app.service.services import Services
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """An accepted run. `created` is False when the same Idempotency-Key had made it before; `delayed` when workers cannot be told yet."""
+    """An accepted run.
+
+    `created` is False when the same Idempotency-Key had made it before; `delayed` when workers cannot be told yet.
+    """
 
     run: Run
     created: bool

@@ -1,4 +1,6 @@
-"""The leases that this process holds: renewed together, one statement for all; known to be lost before anybody else can take them."""
+"""The leases that this process holds: renewed together, one statement for all; known to be lost before anybody else can
+take them.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ logger = logging.getLogger(__name__)
 class Leases:
     """Which (run, token) this process may still act for. Thread-safe; one thread calls `keep`."""
 
-    def __init__(self, runs: RunStore, process_id: str, lease_s: float, renew_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, runs: RunStore, process_id: str, lease_s: float, renew_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Trust a lease for `lease_s` less one renewal after its last renewal, by this process's monotonic clock."""
         self._runs, self._process_id, self._clock = runs, process_id, clock
         self._lease_s, self._renew_s = lease_s, renew_s

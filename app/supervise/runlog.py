@@ -52,7 +52,10 @@ class RunLog:
         self._sent = self.top.seq if tail else -1
 
     def add(self, time: float, kind: Kind, fields: dict[str, object], *, spool: int | None = None, size: int = 0) -> Entry:
-        """Number and keep an event; `publish` sends it. `spool` is the agent's position after its record, `size` its output bytes."""
+        """Number and keep an event.
+
+        `publish` sends it. `spool` is the agent's position after its record, `size` its output bytes.
+        """
         with self._lock:
             entry = self.compose(time, kind, fields, spool)
             self._keep(entry, size)
@@ -125,7 +128,9 @@ class RunLog:
             return kept
 
     def _chunk(self, kept: Sequence[_Kept]) -> Chunk:
-        return Chunk.pack([item.entry for item in kept], self.epoch, self.archived.offset, kept[-1].progress.offset, kept[-1].progress.spool)
+        return Chunk.pack(
+            [item.entry for item in kept], self.epoch, self.archived.offset, kept[-1].progress.offset, kept[-1].progress.spool
+        )
 
     def _drop(self, kept: Sequence[_Kept]) -> None:
         with self._lock:

@@ -164,7 +164,11 @@ class Session:
         """Return the end of an attempt whose agent is gone without having recorded an exit."""
         if self.run.status is Status.STOPPING:
             return End(self._stopped(None, None))
-        return End(Outcome(Status.FAILED, Reason.AGENT_LOST, "The run's process and its agent disappeared, so how it ended is not known."))
+        return End(
+            Outcome(
+                Status.FAILED, Reason.AGENT_LOST, "The run's process and its agent disappeared, so how it ended is not known."
+            )
+        )
 
     def _outcome(self, exit_record: dict[str, object]) -> Outcome:
         code, signal = exit_record.get("exit_code"), exit_record.get("signal")
@@ -229,7 +233,12 @@ def reply_body(question: Question) -> dict[str, object]:
     """Return the REPLY command that carries a settled question's result to the agent."""
     answered = question.state is QuestionState.ANSWERED
     value = question.value if answered else None
-    return {"id": f"reply-{question.asked.number}", "number": question.asked.number, "state": question.state.value, "value": value}
+    return {
+        "id": f"reply-{question.asked.number}",
+        "number": question.asked.number,
+        "state": question.state.value,
+        "value": value,
+    }
 
 
 def end_event_fields(end: End, total_bytes: int) -> dict[str, object]:

@@ -32,6 +32,8 @@ def test_a_waiting_run_takes_no_active_place() -> None:
 
 
 def test_the_wait_is_explained_in_one_sentence() -> None:
-    assert explain_wait(3, LIMITS, Tally(active=2), Tally(active=4)) == "3rd in the queue: waits for one of your own 2 active runs"
+    assert (
+        explain_wait(3, LIMITS, Tally(active=2), Tally(active=4)) == "3rd in the queue: waits for one of your own 2 active runs"
+    )
     assert explain_wait(1, LIMITS, Tally(), Tally(active=4)) == "1st in the queue: all 4 places are taken"
     assert [ordinal(n) for n in (2, 11, 12, 13, 21, 112)] == ["2nd", "11th", "12th", "13th", "21st", "112th"]

@@ -1,7 +1,7 @@
 """The writer of a run's log against every loss that Redis can suffer and every takeover: whoever reads, reads each byte once.
 
-A model check: random histories of writing, archiving, flushing, restarting with a lost tail, takeovers with the former writer still
-running, and readers with a cursor that look in between. In the end every reader must hold exactly what the archive holds.
+A model check: random histories of writing, archiving, flushing, restarting with a lost tail, takeovers with the former
+writer still running, and readers with a cursor that look in between. In the end every reader must hold exactly what the archive holds.
 """
 
 from __future__ import annotations
@@ -145,5 +145,30 @@ def bytes_of(payloads: list[bytes]) -> bytes:
     return b"".join(output_bytes(event) for event in events if event["kind"] == "output")
 
 
-Histories.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+Histories.TestCase.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
 TestHistories = pytest.mark.trap("S3")(Histories.TestCase)
+
+
+def test_a_tail_from_before_a_restart_is_not_trusted() -> None:
+    """The reader saw an event that the restarted server has lost; the next writer must not continue where the server stands."""
+    history = Histories()
+    history.begin()
+    for _ in range(2):
+        history.output(size=5, publish=True)
+    history.look(0)
+    history.redis_restarts_without_its_tail(count=1, restarted=True)
+    history.takeover()
+    assert history.writer.epoch == 2
+    history.output(size=9, publish=True)
+    history.teardown()
+
+
+def test_a_trusted_tail_is_continued_in_the_same_epoch() -> None:
+    history = Histories()
+    history.begin()
+    history.output(size=5, publish=True)
+    history.archive_turn()
+    history.output(size=5, publish=True)
+    history.takeover()
+    assert (history.writer.epoch, history.writer.top.seq, history.writer.top.spool) == (1, 2, 10)
+    history.teardown()
