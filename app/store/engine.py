@@ -124,7 +124,7 @@ def reading(engine: Engine) -> Iterator[Connection]:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn a driver's errors about connections, locks and time limits into StoreUnavailable; mistakes stay what they are."""
+    """Turn a driver's errors about connections, locks and time limits into StoreUnavailable; mistakes pass."""
     try:
         yield
     except _UNAVAILABLE as error:

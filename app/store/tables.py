@@ -98,7 +98,8 @@ runs = Table(
 )
 
 # Conditions with literal statuses: only so can both planners see that a partial index serves a statement.
-IS_QUEUED: ColumnElement[bool] = runs.c.status == literal_column(f"'{Status.QUEUED.value}'")
+QUEUED: ColumnElement[str] = literal_column(f"'{Status.QUEUED.value}'")
+IS_QUEUED: ColumnElement[bool] = runs.c.status == QUEUED
 IS_SUPERVISED: ColumnElement[bool] = runs.c.status.in_(
     [literal_column(f"'{status}'") for status in sorted(status.value for status in SUPERVISED)]
 )

@@ -1,0 +1,44 @@
+"""The only writer of a run's status: saves what lifecycle.transition returned, by compare-and-set, with its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sqlalchemy import ColumnElement, Connection, update
+
+from app.domain.errors import Fenced
+from app.domain.run import Run
+from app.store import tallies
+from app.store.rows import changed, run_of
+from app.store.tables import runs
+
+
+def write(
+    connection: Connection,
+    before: Run,
+    after: Run,
+    more: Mapping[str, object] | None = None,
+    *conditions: ColumnElement[bool],
+) -> Run:
+    """Save the step from `before` to `after` and the columns `more`, if status and token are still those of `before`.
+
+    Only the columns that the step changed are written, so an older copy of the run overwrites nobody's work.
+    Raises: Fenced, and the whole transaction must be given up.
+    """
+    # The counts first: everybody locks in this order, so nobody waits in a circle.
+    tallies.move(connection, before, after)
+    statement = (
+        update(runs)
+        .where(
+            runs.c.id == before.id,
+            runs.c.status == before.status.value,
+            runs.c.token == before.token,
+            *conditions,
+        )
+        .values({**changed(before, after), **(more or {})})
+        .returning(*runs.c)
+    )
+    row = connection.execute(statement).one_or_none()
+    if row is None:
+        raise Fenced()
+    return run_of(row)

@@ -1,0 +1,119 @@
+"""The way in: one transaction that checks the limits, counts the run and inserts it as queued."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine, bindparam, insert, select
+
+from app.domain.admission import Limits, admit
+from app.domain.errors import IdempotencyMismatch
+from app.domain.person import Person
+from app.domain.run import Priority, Run, Status
+from app.domain.spec import RunSpec
+from app.store import tallies
+from app.store.engine import begin, db_now
+from app.store.rows import digest, labels_of, run_of, spec_text, storable
+from app.store.tables import run_labels, runs
+
+# A new run at the end of its band of the queue. Its sequence is given out under the lock of the tally `all`.
+INSERT = (
+    insert(runs)
+    .values(
+        id=bindparam("id"),
+        owner_id=bindparam("owner_id"),
+        owner_name=bindparam("owner_name"),
+        priority_order=bindparam("priority_order"),
+        status=Status.QUEUED.value,
+        stdin=bindparam("stdin"),
+        created_at=db_now(),
+        queue_deadline_at=db_now() + bindparam("queue_timeout_s"),
+        idempotency_key=bindparam("idempotency_key"),
+        request_hash=bindparam("request_hash"),
+        spec=bindparam("spec"),
+    )
+    .returning(runs.c.sequence, runs.c.created_at, runs.c.queue_deadline_at)
+)
+
+# The run that an owner submitted under an idempotency key.
+EARLIER = select(*runs.c).where(
+    runs.c.owner_id == bindparam("owner_id"),
+    runs.c.idempotency_key == bindparam("idempotency_key"),
+    runs.c.idempotency_key.is_not(None),
+)
+
+# The copy of a run's labels that lists are searched by.
+LABEL = insert(run_labels)
+
+
+class Submissions:
+    """Accepts runs. Part of RunStore."""
+
+    _engine: Engine
+
+    def submit(
+        self,
+        run_id: str,
+        owner: Person,
+        spec: RunSpec,
+        priority: Priority,
+        limits: Limits,
+        *,
+        idempotency_key: str | None = None,
+        request_hash: str | None = None,
+    ) -> tuple[Run, bool]:
+        """Queue a run within the limits, or return the earlier run of the same key and request with False.
+
+        Raises: LimitReached, QueueFull, IdempotencyMismatch, StoreUnavailable; nothing is kept then.
+        """
+        key = digest(idempotency_key) if idempotency_key is not None else None
+        with begin(self._engine) as connection:
+            # The counts come first: their locks also keep two requests with one key apart.
+            counts = tallies.enqueue(connection, owner.id)
+            if key is not None and (earlier := _earlier(connection, owner, key, request_hash)):
+                connection.rollback()
+                return earlier, False
+            admit(limits, *counts)
+            return _insert(connection, run_id, owner, spec, priority, key, request_hash), True
+
+
+def _earlier(connection: Connection, owner: Person, key: str, request_hash: str | None) -> Run | None:
+    row = connection.execute(EARLIER, {"owner_id": owner.id, "idempotency_key": key}).one_or_none()
+    if row is not None and row.request_hash != request_hash:
+        raise IdempotencyMismatch()
+    return run_of(row) if row is not None else None
+
+
+def _insert(
+    connection: Connection,
+    run_id: str,
+    owner: Person,
+    spec: RunSpec,
+    priority: Priority,
+    key: str | None,
+    request_hash: str | None,
+) -> Run:
+    columns = {
+        "id": run_id,
+        "owner_id": owner.id,
+        "owner_name": storable(owner.name),
+        "priority_order": priority.order,
+        "stdin": spec.stdin,
+        "queue_timeout_s": spec.queue_timeout_s,
+        "idempotency_key": key,
+        "request_hash": request_hash,
+        "spec": spec_text(spec),
+    }
+    sequence, created_at, deadline_at = connection.execute(INSERT, columns).one()
+    run = Run(
+        id=run_id,
+        sequence=sequence,
+        owner_id=owner.id,
+        owner_name=storable(owner.name),
+        spec=spec,
+        priority=priority,
+        status=Status.QUEUED,
+        created_at=created_at,
+        queue_deadline_at=deadline_at,
+    )
+    if labels := labels_of(run):
+        connection.execute(LABEL, labels)
+    return run
