@@ -1,0 +1,168 @@
+"""Real PostgreSQL and Redis servers of a test's own, on free ports and in temporary folders: started, stopped, killed, started again.
+
+What is missing on this machine is skipped with a loud message, and is a failure where the environment says CI=true. No test lives here.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NoReturn
+
+import psycopg
+import pytest
+import redis
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 30.0, every_s: float = 0.02) -> None:
+    """Poll until the condition holds; fail the test, saying what did not happen, once the deadline is over."""
+    end = time.monotonic() + deadline_s
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"within {deadline_s:g} s it did not happen that {what}", pytrace=True)
+        time.sleep(every_s)
+
+
+def missing(what: str) -> NoReturn:
+    """Skip because this machine lacks something; with CI=true that is a failure."""
+    message = f"{what} IS MISSING ON THIS MACHINE: nothing was tested with it"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def find_program(*names: str) -> str:
+    """Return the path of the first of the programs that is there."""
+    for name in names:
+        found = shutil.which(name) or next(iter(sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"), reverse=True)), None)
+        if found:
+            return found
+    missing(names[0])
+
+
+class Postgres:
+    """A PostgreSQL cluster. It runs as the user `postgres` where we are root, for it refuses to run as root."""
+
+    def __init__(self, max_connections: int = 100) -> None:
+        """Create the cluster; `start` runs it."""
+        self._initdb, self._server = find_program("initdb"), find_program("postgres")
+        self.port = free_port()
+        self._folder = Path(tempfile.mkdtemp(prefix="pw-pg-"))
+        self._user = pwd.getpwnam("postgres").pw_uid if os.geteuid() == 0 else None
+        self._max_connections = max_connections
+        self._process: subprocess.Popen[bytes] | None = None
+        if self._user is not None:
+            os.chown(self._folder, self._user, -1)
+        subprocess.run(
+            [self._initdb, "-D", self._folder / "data", "-U", "podwire", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            user=self._user,
+            cwd=self._folder,
+        )
+
+    def start(self) -> None:
+        """Run the server until `stop` or `kill`; returns when it takes connections."""
+        settings = {
+            "port": self.port,
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": self._folder,
+            "max_connections": self._max_connections,
+            "fsync": "off",
+            "full_page_writes": "off",
+            "shared_buffers": "64MB",
+        }
+        command = [self._server, "-D", str(self._folder / "data"), *(f"-c{name}={value}" for name, value in settings.items())]
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, user=self._user, cwd=self._folder, start_new_session=True
+            )
+        wait_until(self._answers, "PostgreSQL took connections")
+
+    def _answers(self) -> bool:
+        try:
+            psycopg.connect(self.url("postgres"), connect_timeout=2).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def url(self, database: str) -> str:
+        """Return the address of a database."""
+        return f"postgresql://podwire@127.0.0.1:{self.port}/{database}"
+
+    def create_database(self, name: str) -> str:
+        """Create a database and return its address."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        return self.url(name)
+
+    def stop(self) -> None:
+        """Break off every connection and end the server in good order; its data stay."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(timeout=30)
+            self._process = None
+
+    def remove(self) -> None:
+        """Stop the server and delete its data."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+class Redis:
+    """A redis-server with an append-only file (fsync every second), as in production."""
+
+    def __init__(self) -> None:
+        """Prepare; `start` runs it."""
+        self._program = find_program("redis-server", "valkey-server")
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = tempfile.mkdtemp(prefix="pw-redis-")
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run the server until `kill`; returns when it answers."""
+        place = ["--bind", "127.0.0.1", "--port", str(self.port), "--dir", self._folder]
+        safe = ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec", "--maxmemory-policy", "noeviction"]
+        self._process = subprocess.Popen(
+            [self._program, *place, *safe], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        wait_until(self._answers, "Redis answered")
+
+    def _answers(self) -> bool:
+        with self.client() as client, suppress(redis.RedisError):
+            return bool(client.ping())
+        return False
+
+    def client(self) -> redis.Redis:
+        """Return a client; close it."""
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def kill(self) -> None:
+        """End the server at once, as a crash does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def remove(self) -> None:
+        """Kill the server and delete its data."""
+        self.kill()
+        shutil.rmtree(self._folder, ignore_errors=True)
