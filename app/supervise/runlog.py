@@ -9,7 +9,7 @@ import json
 import logging
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import Fenced, LiveUnavailable
 from app.domain.events import Entry, Kind, encode, output_bytes
@@ -38,7 +38,7 @@ class RunLog:
     """
 
     def __init__(self, run: Run, log: EventLog, chunks: ChunkStore, epoch: int, tail: Sequence[Entry] = ()) -> None:
-        """Start at the archived progress of the run, in `epoch`, with the live log's `tail` that follows it."""
+        """Start at the archived progress of the run, in `epoch`; `tail` is what the live log holds beyond it."""
         self.run_id, self.token, self.epoch = run.id, run.token, epoch
         self._log, self._chunks = log, chunks
         self._lock = threading.Lock()
@@ -49,7 +49,8 @@ class RunLog:
         self.kept_bytes = 0
         for entry in tail:
             self._keep(entry, _size_of(entry))
-        self._sent = self.top.seq if tail else -1
+        # -1: the live log was not begun by this writer yet, or lost what it held.
+        self._sent = -1
 
     def add(self, time: float, kind: Kind, fields: dict[str, object], *, spool: int | None = None, size: int = 0) -> Entry:
         """Number and keep an event.
@@ -113,7 +114,10 @@ class RunLog:
 
     def _trim(self) -> None:
         try:
-            self._log.trim(self.run_id, self.token, self.archived.seq)
+            if self._log.trim(self.run_id, self.token, self.archived.seq) is Append.MISSING:
+                # Redis was emptied: the next `publish` begins the live log anew, so that watchers hear of it soon.
+                with self._lock:
+                    self._sent = -1
         except LiveUnavailable as error:
             logger.debug("run %s: not trimmed: %s", self.run_id, error)
 
@@ -159,25 +163,29 @@ class RunLog:
 
 
 def adopt(run: Run, log: EventLog, chunks: ChunkStore, server: str | None) -> RunLog:
-    """Return the writer that continues the run's log after a claim.
+    """Return the writer that continues the run's log after a claim. Every writer has an epoch of its own.
 
-    The live log's tail is kept when it is certainly all that any watcher can have seen: same epoch, same server since it was
-    opened, following on from the archive. Otherwise a new epoch begins at the archived seq, and watchers fall back to it.
-    `server` is the live log's present server id, None when it cannot be reached. Raises: Fenced, StoreUnavailable.
+    The former writer's live tail is archived first when it is certainly all that any watcher can have seen: same epoch, same
+    server since it was opened, following on from the archive. The new epoch begins after it, and watchers notice nothing.
+    Otherwise it begins at the archived seq, and watchers beyond that fall back to it. Whatever a former writer that was only
+    paused still sends belongs to an epoch that is over. `server` is the live log's present server id, None when it cannot be
+    reached. Raises: Fenced, StoreUnavailable.
     """
     if run.token == 1:
         return RunLog(run, log, chunks, run.archived.epoch)
     try:
-        # An empty append raises the fence first: what the former writer sends from here on is refused, so the tail stands still.
+        # An empty append raises the fence first, so that the tail stands still.
         log.append(run.id, run.token, run.archived.epoch, ())
         tail = _trusted_tail(run, log, log.head(run.id), server)
     except LiveUnavailable:
         tail = None
-    if tail is not None:
-        return RunLog(run, log, chunks, run.archived.epoch, tail)
+    if tail is None:
+        logger.warning("run %s: the live tail is gone; watchers fall back to event %d", run.id, run.archived.seq)
+    former = RunLog(run, log, chunks, run.archived.epoch, tail or ())
+    while former.archive():
+        pass
     epoch = chunks.open_epoch(run.id, run.token)
-    logger.warning("run %s: the live tail is gone; epoch %d begins after seq %d", run.id, epoch, run.archived.seq)
-    return RunLog(run, log, chunks, epoch)
+    return RunLog(replace(run, archived=former.archived), log, chunks, epoch)
 
 
 def _trusted_tail(run: Run, log: EventLog, head: Head | None, server: str | None) -> list[Entry] | None:
