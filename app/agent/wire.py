@@ -1,7 +1,7 @@
 """The frames that the agent speaks, one form for the spool file and for the connection. Bytes in, frames out: no I/O here.
 
-A frame is a header (payload length, kind, time in seconds since the epoch) and a payload. Kinds below 64 are spooled records: their
-bytes on the connection are their bytes in the spool, so a client at spool position P that receives one is at P + len(frame).
+A frame is a header (payload length, kind, time in seconds since the epoch) and a payload. Kinds below 64 are spooled records:
+their bytes on the connection are their bytes in the spool, so a client at position P that receives one is at P + len(frame).
 """
 
 from __future__ import annotations
@@ -61,7 +61,10 @@ class Decoder:
         self._rest = bytearray()
 
     def feed(self, data: bytes) -> list[Frame]:
-        """Return the frames that are complete now, as (kind, time, payload). Raises: FrameError; the stream is of no use after it."""
+        """Return the frames that are complete now, as (kind, time, payload).
+
+        Raises: FrameError; the stream is of no use after it.
+        """
         rest, frames, start = self._rest, [], 0
         rest += data
         while len(rest) - start >= HEADER.size:

@@ -1,0 +1,56 @@
+"""What clients may want of the agent: each command is carried out once, however often it is sent, and acknowledged every time."""
+
+from __future__ import annotations
+
+import signal
+
+from app.agent.stdin import Stdin
+from app.agent.wire import Kind
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Reply = Callable[[dict[str, object]], str | None]
+
+MAX_REMEMBERED = 10_000
+SIGNALS = {"TERM": signal.SIGTERM, "KILL": signal.SIGKILL, "INT": signal.SIGINT}
+
+
+class Commands:
+    """Obeys commands. `finished` is true once somebody has taken all that there is to take."""
+
+    def __init__(self, reply: Reply, stdin: Stdin, send_signal: Callable[[int], None]) -> None:
+        """Take the ways to act; each returns why it could not, or None."""
+        self._reply, self._stdin, self._send_signal = reply, stdin, send_signal
+        self._done: dict[str, None] = {}
+        self.finished = False
+
+    def obey(self, kind: int, body: dict[str, object], ended: bool) -> dict[str, object]:
+        """Carry a command out unless it was; return the acknowledgement. One that failed may be sent again."""
+        command = str(body.get("id"))
+        if command in self._done:
+            return {"id": command, "ok": True}
+        error = self._carry_out(kind, body, ended)
+        if error is not None:
+            return {"id": command, "ok": False, "error": error}
+        self._done[command] = None
+        if len(self._done) > MAX_REMEMBERED:
+            del self._done[next(iter(self._done))]
+        return {"id": command, "ok": True}
+
+    def _carry_out(self, kind: int, body: dict[str, object], ended: bool) -> str | None:
+        if kind == Kind.REPLY:
+            return self._reply(body)
+        if kind == Kind.INPUT:
+            return self._stdin.take(str(body.get("data") or "").encode(errors="replace"), bool(body.get("eof")))
+        if kind == Kind.SIGNAL:
+            number = SIGNALS.get(str(body.get("signal")))
+            if number is None:
+                return f"The signal must be one of {', '.join(SIGNALS)}."
+            self._send_signal(number)
+            return None
+        if kind == Kind.FINISH:
+            self.finished = ended
+            return None if ended else "The program has not ended yet."
+        return f"There is no command {kind}."
