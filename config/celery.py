@@ -6,7 +6,7 @@ The pins in setup.cfg belong to these values.
 from __future__ import annotations
 
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from config.settings import Settings
 
@@ -19,7 +19,7 @@ def make_celery(settings: Settings) -> Celery:
     """Return the application; it connects to nothing yet."""
     app = Celery("podwire", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
-        task_queues=[Queue(QUEUE)],
+        task_queues=[Queue(QUEUE)],  # type: ignore[no-untyped-call]
         task_default_queue=QUEUE,
         task_default_priority=5,
         task_acks_late=True,

@@ -144,7 +144,7 @@ def _fault(asked: Asked, value: object) -> str | None:
     ):
         return "must be a number"
     if asked.kind is QuestionKind.FORM and asked.schema is not None:
-        faults = sorted(Draft202012Validator(dict(asked.schema)).iter_errors(value), key=lambda e: e.json_path)  # type: ignore[arg-type]
+        faults = sorted(Draft202012Validator(dict(asked.schema)).iter_errors(value), key=lambda e: e.json_path)
         return "; ".join(f"{f.json_path}: {f.message[:200]}" for f in faults[:10]) or None
     return None
 

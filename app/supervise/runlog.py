@@ -123,7 +123,7 @@ class RunLog:
 
     def _oldest(self) -> list[_Kept]:
         with self._lock:
-            size, kept = 0, []
+            size, kept = 0, list[_Kept]()
             for item in self._kept:
                 size += len(item.entry.payload)
                 if kept and size > MAX_CHUNK_BYTES:
