@@ -104,7 +104,8 @@ class Session:
         if record.kind == Wire.QUESTION:
             return self._question(body, record)
         if record.kind == Wire.TAKEN:
-            return [Announce(int(body["number"]), record.time, record.position)]
+            refused = body.get("state") == "refused"
+            return [] if refused else [Announce(int(body["number"]), record.time, record.position)]
         if record.kind == Wire.NOTICE:
             return [Write(Kind.NOTICE, body, record.time, record.position)]
         if record.kind == Wire.ACK:

@@ -332,8 +332,7 @@ class Supervisor:
     def _announce(self, number: int, at: float, spool: int) -> None:
         question = self._question(number)
         if question is None:
-            fields: dict[str, object] = {"code": "question_refused", "message": f"Question {number} was refused."}
-            self._log.add(at, Kind.NOTICE, fields, spool=spool)
+            logger.error("run %s: the agent has a reply to question %d, which is not stored", self._session.run.id, number)
             return
         self._log.add(at, Kind.ANSWER, answer_fields(question), spool=spool)
         self._open.discard(number)
