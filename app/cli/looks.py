@@ -1,0 +1,117 @@
+"""The short commands on runs: list, show, queue, answer, cancel. Each is one request and what it prints."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+from app.cli.client import Api
+from app.cli.errors import Stop
+from app.cli.prompt import Prompt
+from app.cli.target import find_target
+
+Row = Mapping[str, object]
+
+
+def list_runs(options: argparse.Namespace) -> int:
+    """Print the newest runs, one a line."""
+    found = Api(find_target()).get("/v1/runs", status=options.status, priority=options.priority, limit=options.limit)
+    runs = rows(found, "runs")
+    if options.json:
+        return _print_json(runs)
+    _table(("ID", "STATUS", "PRIORITY", "CREATED", "WHAT"), [_run_cells(row) for row in runs])
+    return 0
+
+
+def show(options: argparse.Namespace) -> int:
+    """Print everything about one run."""
+    run = Api(find_target()).run(options.run)
+    if options.json:
+        return _print_json(run)
+    for name, value in run.items():
+        if value not in (None, "", [], {}):
+            print(f"{name:20} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
+    return 0
+
+
+def queue(options: argparse.Namespace) -> int:
+    """Print the queued runs in the order in which they start."""
+    found = Api(find_target()).get("/v1/queue")
+    if options.json:
+        return _print_json(found)
+    items = rows(found, "queue")
+    runs = [(item.get("position"), item["run"] if isinstance(item.get("run"), dict) else item) for item in items]
+    _table(("PLACE", "ID", "PRIORITY", "CREATED", "WHAT"), [_queue_cells(place, run) for place, run in runs])
+    return 0
+
+
+def answer(options: argparse.Namespace) -> int:
+    """Answer a question; without a value the terminal asks for it."""
+    api = Api(find_target())
+    prompt = _find_question(api, options.question)
+    line = options.value if options.value is not None else _typed(prompt)
+    try:
+        value = prompt.value(line)
+    except ValueError as error:
+        raise Stop(str(error)) from error
+    settled = api.answer(options.question, value)
+    print(json.dumps(settled, ensure_ascii=False) if options.json else "answered")
+    return 0
+
+
+def cancel(options: argparse.Namespace) -> int:
+    """Ask for the end of the runs."""
+    api = Api(find_target())
+    for run_id in options.runs:
+        run = api.cancel(run_id)
+        print(f"{run_id} {run.get('status')}")
+    return 0
+
+
+def rows(answer: Mapping[str, object], name: str) -> Sequence[Row]:
+    """Return the list of a page: under its own name, or under `items`."""
+    for key in (name, "items"):
+        listed = answer.get(key)
+        if isinstance(listed, list):
+            return [row for row in listed if isinstance(row, dict)]
+    return []
+
+
+def _find_question(api: Api, question_id: str) -> Prompt:
+    run_id = question_id.split("-")[0]
+    for row in rows(api.get(f"/v1/runs/{run_id}/questions"), "questions"):
+        if row.get("id") == question_id:
+            return Prompt.of(row)
+    raise Stop("There is no such question, or it is not yours to answer.")
+
+
+def _typed(prompt: Prompt) -> str:
+    if not sys.stdin.isatty():
+        return sys.stdin.readline()
+    if prompt.hidden:
+        return getpass.getpass(prompt.lines())
+    print(prompt.lines(), end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline()
+
+
+def _run_cells(run: Row) -> Sequence[object]:
+    return (run.get("id"), run.get("status"), run.get("priority"), run.get("created_at"), run.get("title"))
+
+
+def _queue_cells(place: object, run: Row) -> Sequence[object]:
+    return (place, run.get("id"), run.get("priority"), run.get("created_at"), run.get("title"))
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    cells = [head, *[["" if cell is None else str(cell) for cell in line] for line in lines]]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
+    for line in cells:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _print_json(value: object) -> int:
+    print(json.dumps(value, ensure_ascii=False, indent=2))
+    return 0
