@@ -25,8 +25,6 @@ def write(
     Only the columns that the step changed are written, so an older copy of the run overwrites nobody's work.
     Raises: Fenced, and the whole transaction must be given up.
     """
-    # The counts first: everybody locks in this order, so nobody waits in a circle.
-    tallies.move(connection, before, after)
     statement = (
         update(runs)
         .where(
@@ -38,7 +36,8 @@ def write(
         .values({**changed(before, after), **(more or {})})
         .returning(*runs.c)
     )
-    row = connection.execute(statement).one_or_none()
-    if row is None:
-        raise Fenced()
+    with tallies.moving(connection, before, after):
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            raise Fenced()
     return run_of(row)

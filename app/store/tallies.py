@@ -5,6 +5,9 @@ Locking order, for everybody: the row `all`, the owner's row, the run's row. Wha
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from sqlalchemy import Connection, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
@@ -23,10 +26,10 @@ ENQUEUE = _enqueue.on_conflict_do_update(index_elements=[tallies.c.scope], set_=
     *_COUNTS
 )
 
-# A run of a scope moves from one count to another, or out of all. Locks the row.
+# A run moves from one count to another, or out of all, in both of its scopes.
 MOVE = (
     update(tallies)
-    .where(tallies.c.scope == bindparam("in_scope"))
+    .where(tallies.c.scope.in_([ALL, bindparam("in_scope")]))
     .values(
         queued=tallies.c.queued + bindparam("more_queued"),
         active=tallies.c.active + bindparam("more_active"),
@@ -39,6 +42,14 @@ READ = select(*_COUNTS).where(tallies.c.scope == bindparam("scope"))
 
 # The same, and nobody else moves a run between counts until this transaction ends.
 LOCK = READ.with_for_update()
+
+# Both scopes of a run, locked in the order that everybody keeps to.
+LOCK_BOTH = (
+    select(tallies.c.scope)
+    .where(tallies.c.scope.in_([ALL, bindparam("in_scope")]))
+    .order_by(tallies.c.scope)
+    .with_for_update()
+)
 
 
 def scope_of(owner_id: str) -> str:
@@ -53,14 +64,22 @@ def enqueue(connection: Connection, owner_id: str) -> tuple[Tally, Tally]:
     return _without_newest(owner), _without_newest(everyone)
 
 
-def move(connection: Connection, before: Run, after: Run) -> None:
-    """Move the run between the counts as its status changes; nothing is locked when it stays in its count."""
+@contextmanager
+def moving(connection: Connection, before: Run, after: Run) -> Iterator[None]:
+    """Lock the counts that the step changes, have it saved inside, then change them.
+
+    They are locked before the run, as everybody does, but changed after it: a step that is refused must not touch them.
+    """
     old, new = _class_of(before.status), _class_of(after.status)
     if old == new:
+        yield
         return
+    scope = {"in_scope": scope_of(before.owner_id)}
+    if connection.dialect.name != "sqlite":
+        connection.execute(LOCK_BOTH, scope)
+    yield
     more = {f"more_{name}": (new == name) - (old == name) for name in ("queued", "active", "waiting")}
-    connection.execute(MOVE, {"in_scope": ALL, **more})
-    connection.execute(MOVE, {"in_scope": scope_of(before.owner_id), **more})
+    connection.execute(MOVE, {**scope, **more})
 
 
 def read(connection: Connection, scope: str) -> Tally:

@@ -22,7 +22,7 @@ from app.domain.admission import Limits
 from app.domain.ids import new_run_id
 from app.domain.lifecycle import Step, transition
 from app.domain.person import Person, Role
-from app.domain.run import Outcome, Priority, Progress, Reason, Run, Status
+from app.domain.run import Outcome, Priority, Reason, Run, Status
 from app.domain.spec import RunSpec
 from app.store.chunks import ChunkStore
 from app.store.engine import make_engine
@@ -183,9 +183,9 @@ class House:
     def step(self, run: Run, step: Step) -> Run:
         return self.runs.save(run, transition(run, step, self.runs.now()))
 
-    def ended(self, run: Run, status: Status = Status.SUCCEEDED) -> Run:
+    def ended(self, run: Run, status: Status = Status.CANCELLED) -> Run:
         """Finish the run without any chunk."""
-        outcome = Outcome(status, Reason.COMPLETED, "The program ended normally.", 0)
+        outcome = Outcome(status, Reason.CANCELLED_BY_USER, "Cancelled by ann.")
         stored = self.runs.get(run.id)
         assert stored
         return self.runs.finish(run, transition(run, Step.END, self.runs.now(), outcome=outcome), None, stored.archived)
@@ -234,4 +234,3 @@ def at_once() -> Callable[..., list[object]]:
     return run
 
 
-NOTHING_ARCHIVED = Progress()

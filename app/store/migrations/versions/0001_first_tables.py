@@ -174,7 +174,7 @@ def _counts() -> None:
         sa.Column("queued", sa.Integer(), server_default="0", nullable=False),
         sa.Column("active", sa.Integer(), server_default="0", nullable=False),
         sa.Column("waiting", sa.Integer(), server_default="0", nullable=False),
-        sa.CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="ck_tallies_never_negative"),
+        sa.CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="never_negative"),
         sa.PrimaryKeyConstraint("scope", name="pk_tallies"),
     )
     op.create_table(

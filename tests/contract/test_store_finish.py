@@ -1,0 +1,118 @@
+"""The end: once, with everything in one transaction; and counts that are exact after any history."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from sqlalchemy import func, select
+
+from app.domain.errors import Conflict, Fenced
+from app.domain.events import Entry, Kind, encode
+from app.domain.lifecycle import TRANSITIONS, Step, transition
+from app.domain.question import Asked, QuestionState
+from app.domain.run import Outcome, Progress, Reason, Run, Status
+from app.store.chunks import Chunk
+from app.store.tables import runs as runs_table
+
+OUTCOME = Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, "exit code 3\0", 3, None, 1 << 40, 1.5)
+
+
+def end_chunk(seq=1, epoch=1):
+    return Chunk.pack([Entry(seq, encode(epoch, seq, 1.0, Kind.END, {"status": "failed"}))], epoch, 0, 0, 7)
+
+
+@pytest.mark.trap("S7", "Q11", "L5")
+def test_the_end_is_one_transaction(house):
+    run = house.running()
+    question, _ = house.questions.ask(run.id, run.token, 1, Asked(1, "Go on?"), 10)
+    after = transition(run, Step.END, 9.0, outcome=OUTCOME)
+    ended = house.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 7))
+    assert ended.outcome == Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, "exit code 3\ufffd", 3, None, 1 << 40, 1.5)
+    assert (ended.status, ended.ended_at, ended.lease_owner, ended.lease_until) == (Status.FAILED, 9.0, None, None)
+    assert ended.archived == Progress(1, 1, 0, 7)
+    assert house.questions.get(question.id).state is QuestionState.CLOSED
+    assert house.counts() == ((0, 0, 0), (0, 0, 0))
+    assert [e.seq for e in house.chunks.read(run.id, 0, 10)] == [1]
+    assert house.chunks.standing(run.id).ended
+
+
+@pytest.mark.trap("C2", "M1", "S7")
+def test_of_many_ends_at_once_one_is_written_and_one_place_freed(house, other_house, at_once):
+    run = house.running()
+    keep = house.running(house.bob)
+
+    def end(h):
+        after = transition(run, Step.END, 9.0, outcome=OUTCOME)
+        return lambda: h.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
+
+    results = at_once(*(end(h) for h in (house, other_house) * 5))
+    assert sum(isinstance(r, Run) for r in results) == 1
+    assert sum(isinstance(r, Fenced) for r in results) == 9, results
+    assert house.counts() == ((0, 0, 0), (0, 1, 0))
+    assert len(house.chunks.read(run.id, 0, 10)) == 1
+    assert house.runs.get(keep.id).status is Status.RUNNING
+
+
+def test_an_end_that_does_not_follow_the_archive_writes_nothing(house):
+    run = house.running()
+    after = transition(run, Step.END, 9.0, outcome=OUTCOME)
+    with pytest.raises(Fenced):
+        house.runs.finish(run, after, end_chunk(seq=3), Progress(1, 3, 0, 0))
+    assert house.runs.get(run.id) == run
+    assert house.counts() == ((0, 1, 0), (0, 1, 0)) and house.chunks.read(run.id, 0, 10) == []
+
+
+@pytest.mark.trap("M1", "C13")
+@pytest.mark.parametrize("seed", [1, 2])
+def test_counts_equal_the_runs_after_any_history(house, seed, engine):
+    dice = random.Random(seed)
+    for _ in range(120):
+        unfinished = house.runs.list(None, statuses=[s for s in Status if not s.final], limit=50)
+        run = dice.choice([*unfinished, None]) if len(unfinished) < 12 else dice.choice(unfinished)
+        if run is None:
+            house.queued(dice.choice([house.ann, house.bob]))
+        else:
+            disturb(house, run, dice)
+        check_counts(house, engine)
+    for run in house.runs.list(None, statuses=[s for s in Status if not s.final], limit=50):
+        house.ended(run, Status.CANCELLED)
+    assert house.counts() == house.counts(house.bob) == ((0, 0, 0), (0, 0, 0))
+
+
+def disturb(house, run, dice):
+    """Do something at random to a run, sometimes with an old copy of it."""
+    step = dice.choice(list(Step))
+    end = dice.choice([s for s in Status if s.final])
+    outcome = Outcome(end, Reason.COMPLETED, "over")
+    try:
+        if step is Step.END:
+            after = transition(run, step, house.runs.now(), outcome=outcome)
+            house.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
+        else:
+            saved = house.runs.save(run, transition(run, step, house.runs.now(), reason=Reason.RUN_TIMEOUT))
+            assert saved.status in TRANSITIONS[run.status, step]
+        house.runs.finish(run, transition(run, Step.END, 1.0, outcome=outcome), end_chunk(), Progress(1, 1, 0, 0))
+    except (Conflict, Fenced):
+        pass
+
+
+def check_counts(house, engine):
+    with engine.connect() as connection:
+        rows = connection.execute(
+            select(runs_table.c.owner_id, runs_table.c.status, func.count()).group_by(
+                runs_table.c.owner_id, runs_table.c.status
+            )
+        ).all()
+
+    def truth(*owners):
+        found = {}
+        for owner, status, number in rows:
+            if owner in owners and not Status(status).final:
+                name = "active" if Status(status).active else status
+                found[name] = found.get(name, 0) + number
+        return (found.get("queued", 0), found.get("active", 0), found.get("waiting", 0))
+
+    both = truth(house.ann.id, house.bob.id)
+    assert house.counts() == (truth(house.ann.id), both)
+    assert house.counts(house.bob) == (truth(house.bob.id), both)

@@ -1,0 +1,135 @@
+"""The queue: who starts next, exactly once, and what the position says."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from app.domain.admission import Limits, Tally
+from app.domain.errors import Conflict, NotFound, RunEnded
+from app.domain.lifecycle import Step
+from app.domain.run import Priority, Run, Status
+
+
+def drain(house, limits=None):
+    """Dispatch until nothing is left, ending each run at once; return the ids in the order of their start."""
+    order = []
+    while run := house.runs.dispatch_next(limits or house.limits):
+        order.append(run.id)
+        house.ended(run, Status.FAILED)
+    return order
+
+
+@pytest.mark.trap("C5", "C6", "C18", "C20")
+def test_positions_are_the_order_in_which_runs_start(house):
+    dice = random.Random(7)
+    queued = [house.queued(dice.choice([house.ann, house.bob]), dice.choice(list(Priority))) for _ in range(30)]
+    moved = house.runs.set_priority(queued[12].id, Priority.CRITICAL)
+    assert moved.priority is Priority.CRITICAL and moved.sequence == queued[12].sequence
+    fresh = [house.runs.get(run.id) for run in queued]
+    by_position = [run.id for run in sorted(fresh, key=house.runs.position)]
+    assert [house.runs.position(run) for run in house.runs.queue(100)] == list(range(1, 31))
+    assert [run.id for run in house.runs.queue(5)] == by_position[:5]
+    assert drain(house) == by_position
+    assert house.counts() == ((0, 0, 0), (0, 0, 0))
+
+
+@pytest.mark.trap("C6")
+def test_equal_priorities_start_in_the_order_of_submission(house):
+    assert [house.queued().id for _ in range(20)] == drain(house)
+
+
+@pytest.mark.trap("C13", "R1")
+def test_many_dispatchers_start_each_run_once_and_no_more_than_there_are_places(house, other_house, at_once):
+    queued = [house.queued(owner) for owner in (house.ann, house.bob) for _ in range(8)]
+    limits = Limits(owner_active=5, active=8)
+    started = at_once(*(lambda h=h: h.runs.dispatch_next(limits) for h in (house, other_house) * 12))
+    runs = [r for r in started if isinstance(r, Run)]
+    assert [r for r in started if r is not None and not isinstance(r, Run)] == []
+    assert len({run.id for run in runs}) == len(runs) == 8
+    assert {run.id for run in runs} <= {run.id for run in queued}
+    assert house.counts()[1] == (8, 8, 0)
+    assert house.counts()[0] == (3, 5, 0), "ann's runs came first and took as many places as one owner may"
+    assert all(run.status is Status.STARTING and run.dispatched_at for run in runs)
+    house.ended(runs[0])
+    assert house.runs.dispatch_next(limits), "a freed place is taken"
+    assert house.runs.dispatch_next(limits) is None
+
+
+def test_an_owner_without_a_place_keeps_nobody_waiting(house):
+    limits = Limits(owner_active=1)
+    first, _, third = house.queued(), house.queued(), house.queued(house.bob, Priority.BACKGROUND)
+    assert [house.runs.dispatch_next(limits).id for _ in range(2)] == [first.id, third.id]
+    assert house.runs.dispatch_next(limits) is None
+
+
+def test_a_waiting_run_leaves_its_place_to_another(house):
+    limits = Limits(active=1)
+    run = house.running()
+    second = house.queued()
+    assert house.runs.dispatch_next(limits) is None
+    waiting = house.step(run, Step.WAIT)
+    assert house.runs.tallies(house.ann.id) == (Tally(1, 0, 1), Tally(1, 0, 1))
+    assert house.runs.dispatch_next(limits).id == second.id
+    resumed = house.step(waiting, Step.RESUME)
+    assert house.counts() == ((0, 2, 0), (0, 2, 0))
+    assert resumed.deadline_at >= run.deadline_at
+
+
+def test_priority_changes_only_in_the_queue(house):
+    run = house.claimed()
+    with pytest.raises(Conflict) as left:
+        house.runs.set_priority(run.id, Priority.HIGH)
+    assert left.value.code == "conflict"
+    house.ended(run)
+    with pytest.raises(RunEnded):
+        house.runs.set_priority(run.id, Priority.HIGH)
+    with pytest.raises(NotFound):
+        house.runs.set_priority("nobody", Priority.HIGH)
+
+
+@pytest.mark.trap("C11")
+def test_runs_whose_queue_timeout_is_over_are_found(house):
+    late, _ = house.queued(queue_timeout_s=-1.0), house.queued()
+    assert [run.id for run in house.runs.overdue_queued(10)] == [late.id]
+    house.ended(late, Status.EXPIRED)
+    assert house.runs.overdue_queued(10) == []
+
+
+@pytest.mark.trap("C15")
+def test_cancelling_in_the_queue_races_with_dispatch_and_one_wins(house, other_house, at_once):
+    for _ in range(15):
+        run = house.queued()
+        outcomes = at_once(
+            lambda run=run: house.ended(run, Status.CANCELLED), lambda: other_house.runs.dispatch_next(house.limits)
+        )
+        stored = house.runs.get(run.id)
+        if stored.status is Status.CANCELLED:
+            assert outcomes[1] is None
+        else:
+            assert outcomes[0].code == "fenced" and outcomes[1].id == run.id
+            house.ended(stored, Status.CANCELLED)
+        assert house.counts() == ((0, 0, 0), (0, 0, 0))
+
+
+def test_dispatch_looks_at_heads_only(house, dialect, engine):
+    """The plan for the next run reads one head per owner by index, whatever the length of the queue."""
+    if dialect != "sqlite":
+        pytest.skip("PostgreSQL plans by statistics; small tables are scanned")
+    from app.store.queue import AHEAD, NEXT, QUEUE
+
+    with engine.connect() as connection:
+        for statement, index in ((NEXT, "ix_runs_queue_of_owner"), (QUEUE, "ix_runs_queue "), (AHEAD, "ix_runs_queue")):
+            sql = str(statement.compile(engine, compile_kwargs={"literal_binds": False}))
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", tuple([5] * sql.count("?"))).all()
+            plan = "\n".join(row[3] for row in rows)
+            assert index in plan + " " and "SCAN runs" not in plan.replace("SCAN runs USING", ""), plan
+
+
+def test_limits_of_a_smaller_configuration_hold_at_once(house):
+    for _ in range(3):
+        house.queued()
+    assert house.runs.dispatch_next(house.limits)
+    assert replace(house, limits=Limits(active=1)).runs.dispatch_next(Limits(active=1)) is None
