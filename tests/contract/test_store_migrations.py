@@ -1,0 +1,82 @@
+"""Migrations: they lead to the tables, once, whoever starts them; and what a database that is away looks like."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import select, text
+
+from app.domain.errors import StoreUnavailable
+from app.store.engine import begin, db_now, make_engine, reading
+from app.store.migrate import migrate, schema_is_current
+from app.store.runs import RunStore
+from app.store.tables import metadata, ticks
+
+
+@pytest.mark.trap("D16")
+def test_three_processes_that_migrate_at_once_leave_one_schema(empty_database_url):
+    engine = make_engine(empty_database_url)
+    assert schema_is_current(engine) is False
+    program = "import sys; from app.store.migrate import migrate; sys.stdin.readline(); migrate(sys.argv[1])"
+    processes = [
+        subprocess.Popen([sys.executable, "-W", "error", "-c", program, empty_database_url], stdin=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    for process in processes:
+        process.communicate("go\n", timeout=60)
+    assert [process.returncode for process in processes] == [0, 0, 0]
+    assert schema_is_current(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["0001"]
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == [], "the migrations lead to exactly the tables"
+    engine.dispose()
+
+
+@pytest.mark.trap("D16")
+def test_a_database_of_a_later_version_is_left_alone(database_url):
+    engine = make_engine(database_url)
+    with begin(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    migrate(database_url)
+    assert schema_is_current(engine)
+    engine.dispose()
+
+
+def test_a_transaction_is_all_or_nothing_and_the_clock_is_the_database_s(engine):
+    row = {"name": "a", "owner": "p", "until": db_now()}
+    with pytest.raises(RuntimeError), begin(engine) as connection:
+        connection.execute(ticks.insert().values(**row))
+        raise RuntimeError
+    with reading(engine) as connection:
+        assert connection.execute(select(ticks)).all() == []
+        clocks = [connection.execute(select(db_now())).scalar_one() for _ in range(50)]
+    assert clocks == sorted(clocks) and clocks[-1] < clocks[0] + 60
+    assert all(isinstance(clock, float) for clock in clocks) and 1.7e9 < clocks[0] < 1e10
+
+
+def test_a_database_that_is_away_is_store_unavailable(tmp_path):
+    for url in (f"sqlite:///{tmp_path}/no/such/folder.db", f"postgresql://nobody@/x?host={tmp_path}"):
+        engine = make_engine(url)
+        with pytest.raises(StoreUnavailable) as away:
+            RunStore(engine).get("r")
+        assert away.value.retryable and away.value.__cause__ is not None
+        with pytest.raises(StoreUnavailable):
+            RunStore(engine).renew("p", 1.0)
+        engine.dispose()
+
+
+def test_lost_connections_are_replaced(postgresql):
+    url = postgresql.database()
+    engine, other = make_engine(url), make_engine(url)
+    store = RunStore(engine)
+    store.now()
+    with begin(other) as connection:
+        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"))
+    assert store.now() > 0
+    engine.dispose()
+    other.dispose()
