@@ -1,6 +1,6 @@
-"""Real PostgreSQL and Redis servers of a test's own, on free ports and in temporary folders: started, stopped, killed, started again.
+"""Real PostgreSQL and Redis servers of a test's own, on free ports and in temporary folders: started, stopped, killed, restarted.
 
-What is missing on this machine is skipped with a loud message, and is a failure where the environment says CI=true. No test lives here.
+What is missing on this machine is skipped with a loud message, and is a failure where the environment says CI=true.
 """
 
 from __future__ import annotations
