@@ -37,8 +37,8 @@ class Subscription:
         client: redis.Redis,
         on_message: Callable[[str, bytes], None],
         on_subscribed: Callable[[str], None],
-        *,
         on_lost: Callable[[], None] = lambda: None,
+        *,
         probe_s: float = 5.0,
     ) -> None:
         """Nothing is connected before `run`. A connection silent for twice `probe_s` seconds is given up."""
