@@ -38,7 +38,7 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One event of the log. `data` are the output bytes not shown before; `again` is true when a reset made the log tell it twice."""
+    """One event of the log. `data` are the output bytes not shown before; `again` = a reset made the log tell it twice."""
 
     event: Event
     data: bytes = b""

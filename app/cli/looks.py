@@ -19,7 +19,7 @@ Row = Mapping[str, object]
 def list_runs(options: argparse.Namespace) -> int:
     """Print the newest runs, one a line."""
     found = Api(find_target()).get("/v1/runs", status=options.status, priority=options.priority, limit=options.limit)
-    runs = rows(found, "runs")
+    runs = rows(found)
     if options.json:
         return _print_json(runs)
     _table(("ID", "STATUS", "PRIORITY", "CREATED", "WHAT"), [_run_cells(row) for row in runs])
@@ -42,9 +42,7 @@ def queue(options: argparse.Namespace) -> int:
     found = Api(find_target()).get("/v1/queue")
     if options.json:
         return _print_json(found)
-    items = rows(found, "queue")
-    runs = [(item.get("position"), item["run"] if isinstance(item.get("run"), dict) else item) for item in items]
-    _table(("PLACE", "ID", "PRIORITY", "CREATED", "WHAT"), [_queue_cells(place, run) for place, run in runs])
+    _table(("PLACE", "ID", "PRIORITY", "CREATED", "WHAT"), [_queue_cells(item) for item in rows(found)])
     return 0
 
 
@@ -71,18 +69,15 @@ def cancel(options: argparse.Namespace) -> int:
     return 0
 
 
-def rows(answer: Mapping[str, object], name: str) -> Sequence[Row]:
-    """Return the list of a page: under its own name, or under `items`."""
-    for key in (name, "items"):
-        listed = answer.get(key)
-        if isinstance(listed, list):
-            return [row for row in listed if isinstance(row, dict)]
-    return []
+def rows(page: Mapping[str, object]) -> Sequence[Row]:
+    """Return the list that a page holds."""
+    listed = page.get("items")
+    return [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
 
 
 def _find_question(api: Api, question_id: str) -> Prompt:
     run_id = question_id.split("-")[0]
-    for row in rows(api.get(f"/v1/runs/{run_id}/questions"), "questions"):
+    for row in rows(api.get(f"/v1/runs/{run_id}/questions")):
         if row.get("id") == question_id:
             return Prompt.of(row)
     raise Stop("There is no such question, or it is not yours to answer.")
@@ -101,8 +96,10 @@ def _run_cells(run: Row) -> Sequence[object]:
     return (run.get("id"), run.get("status"), run.get("priority"), run.get("created_at"), run.get("title"))
 
 
-def _queue_cells(place: object, run: Row) -> Sequence[object]:
-    return (place, run.get("id"), run.get("priority"), run.get("created_at"), run.get("title"))
+def _queue_cells(item: Row) -> Sequence[object]:
+    run = item.get("run")
+    row: Row = run if isinstance(run, dict) else {}
+    return (item.get("position"), row.get("id"), row.get("priority"), row.get("created_at"), row.get("title"))
 
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:

@@ -1,4 +1,4 @@
-"""Questions of running code as lines of a terminal: how they look, and which value a typed line is. No input and no output here."""
+"""Questions of running code as lines of a terminal: how they look, and which value a typed line is. No input or output."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Prompt:
 
     @classmethod
     def of(cls, question: Mapping[str, object]) -> Prompt:
-        """Return the prompt for a question as events and the API show it; a kind that this client does not know is asked as text."""
+        """Return the prompt for a question as events and the API show it; an unknown kind is asked as text."""
         try:
             kind = QuestionKind(str(question.get("kind") or "text"))
         except ValueError:

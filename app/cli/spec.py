@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from app.cli.errors import Stop
 
+_AMOUNTS = ("cpu", "memory", "disk", "timeout", "queue_timeout", "grace", "output_limit")
 _LANGUAGES = {".py": "python", ".sh": "bash", ".bash": "bash", ".js": "node", ".mjs": "node"}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?\Z", re.IGNORECASE)
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)\Z", re.IGNORECASE)
-_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def size_bytes(text: str) -> int:
-    """Return the bytes that `512M`, `1.5GiB` or `1000000` mean; every unit is a power of 1024."""
-    match = _SIZE.match(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size such as 512M or 2G")
-    return int(float(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " "))
-
-
-def duration_s(text: str) -> float:
-    """Return the seconds that `90`, `15m`, `2h` or `1d` mean."""
-    match = _TIME.match(text.strip())
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 90s, 15m or 2h")
-    return float(match[1]) * _SECONDS[match[2].lower()]
+def amount(text: str) -> object:
+    """Return a plain number as one; `512Mi`, `500m` and `1h30m` go as they are to the service, which knows the units."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def pair(text: str) -> tuple[str, str]:
@@ -52,7 +45,7 @@ def submission(options: argparse.Namespace, tail: list[str] | None) -> dict[str,
     """Return the body of the request. Raises: Stop for what cannot be read here."""
     body: dict[str, object] = {"priority": options.priority, "stdin": options.stdin}
     body |= _code(options, tail)
-    for name in ("cpu", "memory", "timeout", "queue_timeout"):
+    for name in _AMOUNTS:
         if getattr(options, name) is not None:
             body[name] = getattr(options, name)
     if options.env:

@@ -60,7 +60,7 @@ class Stream:
         self._socket.settimeout(CONNECT_TIMEOUT_S)
         self.heard_at = time.monotonic()
         try:
-            self._socket.connect(
+            self._socket.connect(  # type: ignore[no-untyped-call]
                 url,
                 header=[f"Authorization: Bearer {target.token}"],
                 suppress_origin=True,

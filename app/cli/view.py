@@ -1,4 +1,4 @@
-"""How a followed run appears: bytes to stdout and stderr exactly as the program wrote them, sentences to stderr, or events as JSON lines."""
+"""How a followed run appears: the program's bytes exactly as it wrote them and sentences beside them, or events as JSON lines."""
 
 from __future__ import annotations
 

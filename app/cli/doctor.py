@@ -1,0 +1,113 @@
+"""`podwire doctor`: checks one thing after the other from the client to the database, and says what to do about each fault."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from importlib.metadata import version
+
+from app.cli.client import Api
+from app.cli.errors import Refused, Stop
+from app.cli.state import saved_settings
+from app.cli.target import find_target, state_folder
+from app.domain.errors import PodwireError
+from config.settings import Settings
+
+Check = tuple[str, Callable[[], str]]
+
+
+def doctor(options: argparse.Namespace) -> int:
+    """Print a line for each check; 1 when one of them failed."""
+    checks: list[Check] = [("client", _client), ("service", _service), ("token", _token), ("readiness", _readiness)]
+    settings = _settings()
+    if settings is not None:
+        checks += [
+            ("database", lambda: _database(settings)),
+            ("redis", lambda: _redis(settings)),
+            ("launcher", lambda: _launcher(settings)),
+        ]
+    results = [_run(name, check) for name, check in checks]
+    return 0 if all(results) else 1
+
+
+def _run(name: str, check: Callable[[], str]) -> bool:
+    try:
+        print(f"ok      {name:10} {check()}")
+    except PodwireError as error:
+        print(f"FAULT   {name:10} {error.detail}")
+        return False
+    return True
+
+
+def _settings() -> Settings | None:
+    if "PODWIRE_DATABASE_URL" in os.environ:
+        return Settings.from_env()
+    return saved_settings(state_folder())
+
+
+def _client() -> str:
+    return f"podwire {version('podwire')}, Python {sys.version.split()[0]}"
+
+
+def _service() -> str:
+    target = find_target()
+    status, text = Api(target).text("/livez")
+    if status != 200:
+        raise Stop(f"{target.url} answers {status} at /livez: {text[:200]}")
+    return target.url
+
+
+def _token() -> str:
+    try:
+        me = Api(find_target()).get("/v1/me")
+    except Refused as error:
+        raise Stop(f"the token is refused: {error.detail}") from error
+    return f"you are {me.get('name')} ({me.get('role')})"
+
+
+def _readiness() -> str:
+    status, text = Api(find_target()).text("/readyz")
+    if status != 200:
+        raise Stop(f"the service is not ready ({status}): {text[:300]}")
+    return "the service takes requests"
+
+
+def _database(settings: Settings) -> str:
+    from app.store.engine import make_engine
+    from app.store.migrate import schema_is_current
+
+    engine = make_engine(settings.database_url, pool_size=1, max_overflow=0)
+    try:
+        if not schema_is_current(engine):
+            raise Stop("its tables are those of another version; run: podwire migrate")
+        return f"{engine.dialect.name}, up to date"
+    finally:
+        engine.dispose()
+
+
+def _redis(settings: Settings) -> str:
+    import redis
+
+    try:
+        with redis.Redis.from_url(settings.redis_url, socket_timeout=5, socket_connect_timeout=5) as client:
+            about = client.info("server")
+            policy = client.config_get("maxmemory-policy").get("maxmemory-policy")
+    except redis.RedisError as error:
+        raise Stop(f"cannot be used: {error}") from error
+    if policy != "noeviction":
+        raise Stop(f"maxmemory-policy is {policy}; with anything but noeviction Redis throws messages away")
+    return f"version {about.get('valkey_version') or about.get('redis_version')}, noeviction"
+
+
+def _launcher(settings: Settings) -> str:
+    folder = settings.state_path()
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Stop(f"{folder} cannot be written: {error.strerror}") from error
+    return f"{settings.launcher}, languages {', '.join(json.loads(settings.languages))}"
