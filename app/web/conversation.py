@@ -1,0 +1,161 @@
+"""A watcher's connection while it lasts: one thread sends what the cursor brings, the other carries out what the client asks.
+
+Neither waits for the other. The rules are in app.web.session, the bytes in app.web.wire.
+"""
+
+from __future__ import annotations
+
+import _thread
+import logging
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from app.domain.errors import NotFound, PodwireError, Unauthenticated
+from app.domain.person import Person
+from app.domain.run import Run, Status
+from app.live.cursor import Cursor
+from app.service import answer, cancel, stdin
+from app.service.look import Wait
+from app.service.services import Services
+from app.web.auth import Credential, still_valid
+from app.web.resources import question_resource, run_summary
+from app.web.schemas import AnswerFrame, CancelFrame, InputFrame
+from app.web.session import Code, Command, Out, Refusal, Session, Violation, failure, parse_command, success
+from app.web.wire import Wire, WireClosed
+
+logger = logging.getLogger(__name__)
+
+QUEUE_POLL_S = 1.0
+IDLE_S = 10.0
+RECHECK_S = 60.0
+# Ids of this length are unique by themselves; shorter ones, such as c1, are so within their connection only.
+UNIQUE_LENGTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What an accepted connection is about."""
+
+    services: Services
+    run: Run
+    credential: Credential
+    cursor: Cursor
+    wait_of: Callable[[str], Wait | None]
+
+
+def converse(watch: Watch, wire: Wire) -> None:
+    """Serve the connection until it is over."""
+    _thread.start_new_thread(_send, (watch, wire, Session(queued=watch.run.status is Status.QUEUED)))
+    try:
+        _Commands(watch, wire).serve()
+    except Violation as violation:
+        wire.say_goodbye(violation.code, violation.reason)
+        wire.linger()
+    except WireClosed:
+        return
+    finally:
+        wire.finish()
+
+
+def _send(watch: Watch, wire: Wire, session: Session) -> None:
+    """Hand over what the cursor brings. The last line of defence of a thread: nothing may escape, and the client is told."""
+    try:
+        _do(wire, session.hello(run_summary(watch.run), watch.cursor.position))
+        while _do(wire, _next(watch, session)):
+            continue
+    except WireClosed:
+        return
+    except Exception:
+        logger.exception("run %s: the stream to a watcher failed", watch.run.id)
+        wire.say_goodbye(Code.INTERNAL, "internal")
+
+
+def _next(watch: Watch, session: Session) -> Out:
+    item = watch.cursor.next(QUEUE_POLL_S if session.queued else IDLE_S)
+    if item is not None or not session.queued:
+        return session.on_item(item)
+    try:
+        return session.on_wait(watch.wait_of(watch.run.id))
+    except PodwireError as error:
+        logger.warning("run %s: its place in the queue was not read: %s", watch.run.id, error)
+        return Out()
+
+
+def _do(wire: Wire, out: Out) -> bool:
+    """Do it; False when nothing is to follow. Raises: WireClosed."""
+    wire.send_frames(out.frames)
+    if out.code is not None:
+        wire.say_goodbye(out.code)
+        return False
+    return not wire.over
+
+
+class _Commands:
+    """Carries out the client's commands, one after the other, and says so."""
+
+    def __init__(self, watch: Watch, wire: Wire) -> None:
+        self._watch, self._wire = watch, wire
+        self._scope = uuid.uuid4().hex
+        self._checked_at = time.monotonic()
+
+    def serve(self) -> None:
+        """Read until the connection is over. Raises: Violation, WireClosed."""
+        for text in self._wire.messages():
+            if text is not None:
+                self._wire.send_frames((self._reply(text),))
+            elif time.monotonic() - self._checked_at > RECHECK_S:
+                self._recheck()
+
+    def _reply(self, text: str) -> bytes:
+        try:
+            command = parse_command(text)
+        except Refusal as refusal:
+            return refusal.frame
+        try:
+            return success(command.id, self._carry_out(self._person(), command))
+        except (Unauthenticated, NotFound) as error:
+            if isinstance(error, Unauthenticated):
+                raise Violation(Code.UNAUTHENTICATED, "unauthenticated") from error
+            return failure(command.id, error)
+        except PodwireError as error:
+            return failure(command.id, error)
+        except Violation:
+            raise
+        except Exception:
+            logger.exception("run %s: a watcher's command failed", self._watch.run.id)
+            return failure(command.id, PodwireError("Something went wrong on our side; it has been recorded."))
+
+    def _carry_out(self, person: Person, command: Command) -> dict[str, object]:
+        services, run_id = self._watch.services, self._watch.run.id
+        if isinstance(command, AnswerFrame):
+            settled = answer.answer(services, person, command.question, command.value, self._unique(command.id))
+            return {"question": question_resource(settled)}
+        if isinstance(command, InputFrame):
+            stdin.send(services, person, run_id, command.data, self._unique(command.id), command.eof)
+        if isinstance(command, CancelFrame):
+            return {"run": run_summary(cancel.cancel(services, person, run_id))}
+        return {}
+
+    def _unique(self, command_id: str) -> str:
+        return command_id if len(command_id) >= UNIQUE_LENGTH else f"{self._scope}:{command_id}"
+
+    def _person(self) -> Person:
+        """Return who is there, as they are now. Raises: Unauthenticated, Violation, StoreUnavailable."""
+        person = still_valid(self._watch.services, self._watch.credential)
+        if person is None:
+            raise Unauthenticated()
+        if not person.may_see(self._watch.run):
+            raise Violation(Code.UNKNOWN_RUN, "not_found")
+        self._checked_at = time.monotonic()
+        return person
+
+    def _recheck(self) -> None:
+        """Who only listens is asked for their credential now and then, too."""
+        try:
+            self._person()
+        except Unauthenticated as error:
+            raise Violation(Code.UNAUTHENTICATED, "unauthenticated") from error
+        except PodwireError as error:
+            logger.warning("run %s: a watcher's credential was not checked: %s", self._watch.run.id, error)

@@ -1,0 +1,66 @@
+"""Builds the Flask application from its collaborators. What is registered, in which order, and nothing else."""
+
+from __future__ import annotations
+
+from flask import Flask, Response, request
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import BaseConverter
+
+from app.live.hub import Hub
+from app.service.services import Services
+from app.web import auth, errors, health, openapi, output, questions, queue, runs, sse, stream
+from app.web.context import WebContext
+from app.web.drain import Drain
+from app.web.sockets import Sockets
+from config.settings import Settings
+
+# What programs wrote is shown to browsers: they must never take it for a page of ours.
+_API_POLICY = "default-src 'none'; frame-ancestors 'none'; sandbox"
+
+
+class RunId(BaseConverter):
+    """Matches what has the form of a run id (domain.ids), so that everything else is 404 before anything is looked up."""
+
+    regex = "r[a-z2-7]{19}"
+
+
+class QuestionId(BaseConverter):
+    """Matches what has the form of a question id."""
+
+    regex = "r[a-z2-7]{19}-[0-9]{1,9}-[0-9]{1,9}"
+
+
+def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
+    """Return the application. It starts nothing: the hub is started by who runs the process."""
+    app = Flask("app.web", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
+    app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
+    sockets = Sockets(settings.max_sockets, settings.max_sockets_per_user)
+    app.extensions["podwire"] = WebContext(services, hub, settings, Drain(sockets, settings.drain_s))
+    app.url_map.converters.update(run=RunId, question=QuestionId)
+    app.url_map.redirect_defaults = False
+    errors.register(app)
+    auth.register(app)
+    for module in (runs, questions, queue, output, sse, health, openapi):
+        app.register_blueprint(module.bp)
+    stream.register(app)
+    app.after_request(_harden)
+    if settings.trusted_proxies:
+        count = settings.trusted_proxies
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
+    return app
+
+
+def drain_of(app: Flask) -> Drain:
+    """Return how the process of this application leaves."""
+    site: WebContext = app.extensions["podwire"]
+    return site.drain
+
+
+def _harden(response: Response) -> Response:
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    if request.path.startswith("/v1/"):
+        response.headers.setdefault("Cache-Control", "no-store")
+        response.headers.setdefault("Content-Security-Policy", _API_POLICY)
+        response.headers.setdefault("Referrer-Policy", "no-referrer")
+    return response

@@ -1,0 +1,76 @@
+"""A run's recorded output as the bytes that the program wrote, whole or in ranges (RFC 9110, section 14)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+
+from app.domain.errors import PodwireError
+from app.domain.run import Run
+from app.service import look
+from app.web import reading
+from app.web.auth import current_person
+from app.web.context import context
+from app.web.schemas import OutputQuery
+
+bp = Blueprint("output", __name__)
+
+
+class RangeNotSatisfiable(PodwireError):
+    """There is no output in this range."""
+
+    code, status = "range_not_satisfiable", 416
+
+
+@bp.get("/v1/runs/<run:run_id>/output")
+def output(run_id: str) -> Response:
+    """Return the recorded bytes."""
+    run = look.show(context().services, current_person(), run_id)
+    query = reading.query(OutputQuery)
+    size = look.output_size(context().services, run)
+    asked = _asked(size)
+    start, stop = asked or (0, size)
+    response = Response(_bytes(run, start, stop), 206 if asked else 200, content_type=_type(query))
+    return _with_headers(response, run, query, (start, stop, size))
+
+
+def _asked(size: int) -> tuple[int, int] | None:
+    """Return the one range that was asked for; None for all. Several ranges, or one that depends on a version, are all.
+
+    Raises: RangeNotSatisfiable.
+    """
+    asked = request.range
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or "If-Range" in request.headers:
+        return None
+    found = asked.range_for_length(size)
+    if found is None:
+        raise RangeNotSatisfiable(f"{size} bytes are recorded.", size=size)
+    return found
+
+
+def _bytes(run: Run, start: int, stop: int) -> Iterator[bytes]:
+    # The first piece is fetched at once: if the database is out of reach, the answer can still say so.
+    pieces = iter(look.output(context().services, run, start, stop)) if start < stop else iter(())
+    first = next(pieces, b"") if request.method != "HEAD" else b""
+
+    def rest() -> Iterator[bytes]:
+        yield first
+        yield from pieces
+
+    return rest()
+
+
+def _type(query: OutputQuery) -> str:
+    return "application/octet-stream" if query.download == "1" else "text/plain; charset=utf-8"
+
+
+def _with_headers(response: Response, run: Run, query: OutputQuery, span: tuple[int, int, int]) -> Response:
+    start, stop, size = span
+    disposition = "attachment" if query.download == "1" else "inline"
+    response.headers["Content-Disposition"] = f'{disposition}; filename="{run.id}.log"'
+    response.headers["Accept-Ranges"] = "bytes"
+    response.content_length = stop - start
+    if response.status_code == 206:
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
+    return response

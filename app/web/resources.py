@@ -1,0 +1,279 @@
+"""The shapes of what clients receive, and how they are made from the domain's values. Nothing is looked up here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, PlainSerializer, WithJsonSchema
+
+from app.domain.person import Person
+from app.domain.question import Question, QuestionKind
+from app.domain.run import Run
+from app.domain.spec import RunSpec
+from app.service.look import QueueItem, Wait
+
+
+def timestamp(seconds: float) -> str:
+    """Return the time in RFC 3339, UTC, with milliseconds."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+Time = Annotated[
+    float, PlainSerializer(timestamp, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+
+
+class OutcomeResource(BaseModel):
+    """How a run ended."""
+
+    reason: str
+    message: str
+    exit_code: int | None
+    signal: str | None
+    peak_memory_bytes: int | None
+    cpu_seconds: float | None
+
+
+class RunSummary(BaseModel):
+    """A run, as lists and streams show it."""
+
+    id: str
+    status: str
+    priority: str
+    owner: str
+    title: str
+    image: str | None
+    language: str | None
+    stdin: bool
+    labels: dict[str, str]
+    attempt: int
+    created_at: Time
+    started_at: Time | None
+    ended_at: Time | None
+    deadline_at: Time | None
+    queue_deadline_at: Time | None
+    waiting_since: Time | None
+    cancel_requested_at: Time | None
+    cancelled_by: str | None
+    outcome: OutcomeResource | None
+
+
+class SpecResource(BaseModel):
+    """What is run: sizes in bytes, times in seconds."""
+
+    image: str | None
+    command: list[str]
+    script: str | None
+    language: str | None
+    args: list[str]
+    env: dict[str, str]
+    files: dict[str, str]
+    cpu: float
+    memory: int
+    disk: int
+    timeout: float
+    queue_timeout: float
+    grace: float
+    output_limit: int
+    network: bool
+    stdin: bool
+    labels: dict[str, str]
+
+
+class WaitResource(BaseModel):
+    """Where a queued run stands (1 = next) and why it waits."""
+
+    position: int
+    message: str
+
+
+class RunResource(RunSummary):
+    """A run with everything that was asked for."""
+
+    spec: SpecResource
+    wait: WaitResource | None = None
+    dispatch: str | None = None
+
+
+class RunPage(BaseModel):
+    """Some runs, newest first; `next` is the address of the older ones."""
+
+    items: list[RunSummary]
+    next: str | None
+
+
+class QueuedRun(BaseModel):
+    """A queued run and its place: 1 starts next."""
+
+    position: int
+    run: RunSummary
+
+
+class QueuePage(BaseModel):
+    """The queue, in the order in which runs start."""
+
+    items: list[QueuedRun]
+
+
+class QuestionResource(BaseModel):
+    """A question of running code. The value of a secret is never shown."""
+
+    id: str
+    run: str
+    text: str
+    kind: str
+    choices: list[str]
+    default: object
+    form: dict[str, object] | None
+    who: str
+    state: str
+    value: object
+    created_at: Time
+    expires_at: Time | None
+    answered_at: Time | None
+    answered_by: str | None
+
+
+class QuestionPage(BaseModel):
+    """Questions."""
+
+    items: list[QuestionResource]
+
+
+class PersonResource(BaseModel):
+    """Who you are."""
+
+    id: str
+    name: str
+    role: str
+
+
+class Accepted(BaseModel):
+    """It was taken."""
+
+    accepted: bool = True
+
+
+def run_summary(run: Run) -> RunSummary:
+    """Return the run as lists show it."""
+    return RunSummary(**_summary(run))
+
+
+def run_resource(run: Run, wait: Wait | None = None, dispatch: str | None = None) -> RunResource:
+    """Return the run with its spec."""
+    shown = WaitResource(position=wait.position, message=wait.message) if wait else None
+    return RunResource(**_summary(run), spec=spec_resource(run.spec), wait=shown, dispatch=dispatch)
+
+
+def spec_resource(spec: RunSpec) -> SpecResource:
+    """Return the spec under the names in which it was sent."""
+    return SpecResource(
+        image=spec.image,
+        command=list(spec.command),
+        script=spec.script,
+        language=spec.language,
+        args=list(spec.args),
+        env=dict(spec.env),
+        files=dict(spec.files),
+        cpu=spec.cpu,
+        memory=spec.memory_bytes,
+        disk=spec.disk_bytes,
+        timeout=spec.timeout_s,
+        queue_timeout=spec.queue_timeout_s,
+        grace=spec.grace_s,
+        output_limit=spec.output_limit_bytes,
+        network=spec.network,
+        stdin=spec.stdin,
+        labels=dict(spec.labels),
+    )
+
+
+def question_resource(question: Question) -> QuestionResource:
+    """Return the question as its readers may see it."""
+    asked = question.asked
+    secret = asked.kind is QuestionKind.SECRET
+    return QuestionResource(
+        id=question.id,
+        run=question.run_id,
+        text=asked.text,
+        kind=asked.kind.value,
+        choices=list(asked.choices),
+        default=None if secret else asked.default,
+        form=dict(asked.schema) if asked.schema is not None else None,
+        who=asked.who,
+        state=question.state.value,
+        value=None if secret else question.value,
+        created_at=question.created_at,
+        expires_at=question.expires_at,
+        answered_at=question.answered_at,
+        answered_by=question.answered_by,
+    )
+
+
+def question_page(questions: Sequence[Question]) -> QuestionPage:
+    """Return a list of questions."""
+    return QuestionPage(items=[question_resource(question) for question in questions])
+
+
+def queue_page(items: Sequence[QueueItem]) -> QueuePage:
+    """Return the queue."""
+    return QueuePage(items=[QueuedRun(position=item.position, run=run_summary(item.run)) for item in items])
+
+
+def person_resource(person: Person) -> PersonResource:
+    """Return the person."""
+    return PersonResource(id=person.id, name=person.name, role=person.role.value)
+
+
+def _summary(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "status": run.status.value,
+        "priority": run.priority.value,
+        "owner": run.owner_name,
+        "title": run.spec.title,
+        "image": run.spec.image,
+        "language": run.spec.language,
+        "stdin": run.spec.stdin,
+        "labels": dict(run.spec.labels),
+        "attempt": run.attempt,
+        "created_at": run.created_at,
+        "started_at": run.started_at,
+        "ended_at": run.ended_at,
+        "deadline_at": run.deadline_at,
+        "queue_deadline_at": run.queue_deadline_at,
+        "waiting_since": run.waiting_since,
+        "cancel_requested_at": run.cancel_requested_at,
+        "cancelled_by": run.cancelled_by,
+        "outcome": _outcome(run),
+    }
+
+
+def _outcome(run: Run) -> OutcomeResource | None:
+    if run.outcome is None:
+        return None
+    return OutcomeResource(
+        reason=run.outcome.reason.value,
+        message=run.outcome.message,
+        exit_code=run.outcome.exit_code,
+        signal=run.outcome.signal,
+        peak_memory_bytes=run.outcome.peak_memory_bytes,
+        cpu_seconds=run.outcome.cpu_seconds,
+    )
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether the process should get requests."""
+
+    status: str
+    database: str
+    live: str
+    draining: bool

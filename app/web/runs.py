@@ -1,0 +1,92 @@
+"""Runs over HTTP: submit, list, show, change, cancel, and send input."""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import urlencode
+
+from flask import Blueprint, Response, request, url_for
+
+from app.domain.run import Run
+from app.service import cancel, look, priority, stdin, submit
+from app.service.submit import Submitted
+from app.web import reading
+from app.web.auth import current_person
+from app.web.context import context
+from app.web.rendering import answer
+from app.web.resources import Accepted, RunPage, run_resource, run_summary
+from app.web.schemas import InputRequest, NoQuery, PriorityRequest, RunQuery, cursor_of, run_request
+
+bp = Blueprint("runs", __name__)
+SMALL_BYTES = 512 * 1024
+
+
+@bp.post("/v1/runs")
+def submit_run() -> Response:
+    """Submit a run."""
+    person, services = current_person(), context().services
+    key = reading.header("Idempotency-Key")
+    asked = run_request(reading.json_body(), services.spec_limits)
+    done = submit.submit(
+        services, person, asked.spec(), asked.priority, idempotency_key=key, request_hash=asked.fingerprint()
+    )
+    return _accepted(done)
+
+
+@bp.get("/v1/runs")
+def list_runs() -> Response:
+    """List runs."""
+    query = reading.query(RunQuery)
+    found = look.list_runs(
+        context().services,
+        current_person(),
+        statuses=query.status,
+        label=query.label,
+        priority=query.priority,
+        before=query.before,
+        limit=query.limit + 1,
+    )
+    page = found[: query.limit]
+    return answer(RunPage(items=[run_summary(run) for run in page], next=_next(page) if len(found) > query.limit else None))
+
+
+@bp.get("/v1/runs/<run:run_id>")
+def show_run(run_id: str) -> Response:
+    """Show a run."""
+    reading.query(NoQuery)
+    run = look.show(context().services, current_person(), run_id)
+    return answer(run_resource(run, look.wait_of(context().services, run)))
+
+
+@bp.patch("/v1/runs/<run:run_id>")
+def change_run(run_id: str) -> Response:
+    """Change a queued run's priority."""
+    person = current_person()
+    wanted = reading.parse(PriorityRequest, reading.json_body(SMALL_BYTES)).priority
+    return answer(run_resource(priority.set_priority(context().services, person, run_id, wanted)))
+
+
+@bp.post("/v1/runs/<run:run_id>/cancel")
+def cancel_run(run_id: str) -> Response:
+    """Cancel a run."""
+    return answer(run_resource(cancel.cancel(context().services, current_person(), run_id)), 202)
+
+
+@bp.post("/v1/runs/<run:run_id>/input")
+def send_input(run_id: str) -> Response:
+    """Send standard input."""
+    person = current_person()
+    sent = reading.parse(InputRequest, reading.json_body(SMALL_BYTES))
+    stdin.send(context().services, person, run_id, sent.data, sent.id or uuid.uuid4().hex, sent.eof)
+    return answer(Accepted(), 202)
+
+
+def _accepted(done: Submitted) -> Response:
+    status = 200 if not done.created else 202 if done.delayed else 201
+    resource = run_resource(done.run, dispatch="delayed" if done.delayed else None)
+    return answer(resource, status, Location=url_for("runs.show_run", run_id=done.run.id))
+
+
+def _next(page: list[Run]) -> str:
+    query = [(name, value) for name, value in request.args.items(multi=True) if name != "cursor"]
+    return url_for("runs.list_runs") + "?" + urlencode([*query, ("cursor", cursor_of(page[-1].sequence))])

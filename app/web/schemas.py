@@ -1,0 +1,249 @@
+"""The shapes of what clients send: bodies, queries and WebSocket frames. Types and unknown fields only; ranges are the domain's.
+
+The API's description is generated from these models, so their texts are for readers.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from app.domain.errors import BadRequest, FieldError, InvalidInput
+from app.domain.run import Priority, Status
+from app.domain.spec import RunSpec, SpecLimits, check_spec
+from app.web.reading import field_errors
+from app.web.units import cores, duration_s, size_bytes
+
+_AMOUNT = [{"type": "integer"}, {"type": "number"}, {"type": "string"}]
+Size = Annotated[
+    int,
+    BeforeValidator(size_bytes),
+    WithJsonSchema({"anyOf": [_AMOUNT[0], _AMOUNT[2]], "description": "bytes, or a size such as 512Mi"}),
+]
+Cores = Annotated[
+    float,
+    BeforeValidator(cores),
+    WithJsonSchema({"anyOf": _AMOUNT[1:], "description": "cores, or a text such as 500m"}),
+]
+Duration = Annotated[
+    float,
+    BeforeValidator(duration_s),
+    WithJsonSchema({"anyOf": _AMOUNT[1:], "description": "seconds, or a duration such as 10m"}),
+]
+
+_DEFAULT = RunSpec()
+
+
+def _priority(value: object) -> Priority:
+    if not isinstance(value, str) or value not in list(Priority):
+        raise ValueError(f"must be one of {', '.join(Priority)}")
+    return Priority(value)
+
+
+def _status(value: object) -> Status:
+    if not isinstance(value, str) or value not in list(Status):
+        raise ValueError(f"must be one of {', '.join(Status)}")
+    return Status(value)
+
+
+def _label(value: object) -> tuple[str, str]:
+    name, colon, text = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not (name and colon):
+        raise ValueError("must be of the form name:value")
+    return name, text
+
+
+PriorityName = Annotated[Priority, BeforeValidator(_priority)]
+StatusName = Annotated[Status, BeforeValidator(_status)]
+LabelFilter = Annotated[tuple[str, str], BeforeValidator(_label), WithJsonSchema({"type": "string"})]
+
+
+class Shape(BaseModel):
+    """What every request's model has: no unknown fields, no silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RunRequest(Shape):
+    """What to run: `script` and `language`, or `command` (with `image`)."""
+
+    image: str | None = Field(None, max_length=512)
+    command: list[str] = []
+    script: str | None = None
+    language: str | None = Field(None, max_length=64)
+    args: list[str] = Field([], description="arguments of the script or command")
+    env: dict[str, str] = {}
+    files: dict[str, str] = Field({}, description="file name -> text, placed in the working folder")
+    cpu: Cores = _DEFAULT.cpu
+    memory: Size = _DEFAULT.memory_bytes
+    disk: Size = _DEFAULT.disk_bytes
+    timeout: Duration = _DEFAULT.timeout_s
+    queue_timeout: Duration = _DEFAULT.queue_timeout_s
+    grace: Duration = _DEFAULT.grace_s
+    output_limit: Size = _DEFAULT.output_limit_bytes
+    network: bool = True
+    stdin: bool = Field(False, description="keep standard input open for what watchers send")
+    labels: dict[str, str] = {}
+    priority: PriorityName = Priority.NORMAL
+
+    def spec(self) -> RunSpec:
+        """Return the domain's form."""
+        return RunSpec(
+            image=self.image,
+            command=tuple(self.command),
+            script=self.script,
+            language=self.language,
+            args=tuple(self.args),
+            env=self.env,
+            files=self.files,
+            cpu=self.cpu,
+            memory_bytes=self.memory,
+            disk_bytes=self.disk,
+            timeout_s=self.timeout,
+            queue_timeout_s=self.queue_timeout,
+            grace_s=self.grace,
+            output_limit_bytes=self.output_limit,
+            network=self.network,
+            stdin=self.stdin,
+            labels=self.labels,
+        )
+
+    def fingerprint(self) -> str:
+        """Return a hash of what is asked for, however it was written: the same request again has the same."""
+        asked = {"spec": self.spec().to_json(), "priority": self.priority.value}
+        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+
+
+def run_request(body: dict[str, object], limits: SpecLimits) -> RunRequest:
+    """Return the request for a run. Raises: InvalidInput with every fault of shape and of range at once."""
+    try:
+        return RunRequest.model_validate(body)
+    except ValidationError as error:
+        faults = field_errors(error)
+        raise InvalidInput([*faults, *_range_faults(body, faults, limits)]) from error
+
+
+def _range_faults(body: dict[str, object], faults: list[FieldError], limits: SpecLimits) -> list[FieldError]:
+    """Check the ranges of the fields whose shape is right, so that a second try need not find them."""
+    wrong = {_root(fault.field) for fault in faults}
+    sound = {name: value for name, value in body.items() if name not in wrong and name in RunRequest.model_fields}
+    try:
+        spec = RunRequest.model_validate(sound).spec()
+    except ValidationError:
+        return []
+    return [fault for fault in check_spec(spec, limits) if _root(fault.field) in sound]
+
+
+def _root(field: str) -> str:
+    return field.split(".")[0].split("[")[0]
+
+
+class PriorityRequest(Shape):
+    """The new priority of a queued run."""
+
+    priority: PriorityName
+
+
+class AnswerRequest(Shape):
+    """An answer to a question: the value that its kind asks for."""
+
+    value: object = Field(description="text, number, true or false, or an object for a form")
+    id: str | None = Field(None, min_length=1, max_length=128, description="the same id again is the same answer")
+
+
+class InputRequest(Shape):
+    """A piece of standard input."""
+
+    data: str = ""
+    eof: bool = Field(False, description="true closes the standard input after this piece")
+    id: str | None = Field(None, min_length=1, max_length=128, description="the same id again changes nothing")
+
+
+class RunQuery(Shape):
+    """Which runs to list."""
+
+    status: list[StatusName] = []
+    label: LabelFilter | None = Field(None, description="name:value")
+    priority: PriorityName | None = None
+    limit: int = Field(50, ge=1, le=200, strict=False)
+    cursor: str | None = Field(None, max_length=64, description="where the list goes on, from `next`")
+
+    @property
+    def before(self) -> int | None:
+        """The sequence that the listed runs are older than."""
+        return None if self.cursor is None else sequence_of(self.cursor)
+
+
+class QueueQuery(Shape):
+    """How much of the queue to list."""
+
+    limit: int = Field(100, ge=1, le=1000, strict=False)
+
+
+class StreamQuery(Shape):
+    """Where to begin."""
+
+    position: str = Field("0-0", max_length=64, description="epoch-seq of the last event that was seen")
+
+
+class OutputQuery(Shape):
+    """How to send the output."""
+
+    download: Literal["0", "1"] = Field("0", description="1 = as a file")
+
+
+class NoQuery(Shape):
+    """Nothing."""
+
+
+class AnswerFrame(Shape):
+    """Answer a question."""
+
+    type: Literal["answer"]
+    id: str = Field(min_length=1, max_length=128)
+    question: str = Field(max_length=128)
+    value: object
+
+
+class InputFrame(Shape):
+    """Send standard input."""
+
+    type: Literal["input"]
+    id: str = Field(min_length=1, max_length=128)
+    data: str = ""
+    eof: bool = False
+
+
+class CancelFrame(Shape):
+    """Cancel the run."""
+
+    type: Literal["cancel"]
+    id: str = Field(min_length=1, max_length=128)
+
+
+class PingFrame(Shape):
+    """Ask for a sign of life."""
+
+    type: Literal["ping"]
+    id: str = Field(min_length=1, max_length=128)
+
+
+def cursor_of(sequence: int) -> str:
+    """Return the opaque cursor of a place in the list."""
+    return base64.urlsafe_b64encode(f"s{sequence}".encode()).decode().rstrip("=")
+
+
+def sequence_of(cursor: str) -> int:
+    """Return the place that a cursor names. Raises: BadRequest."""
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
+    except (binascii.Error, ValueError) as error:
+        raise BadRequest("cursor: is not one that this service gave out.") from error
+    if not (text[:1] == "s" and text[1:].isdigit() and len(text) < 20):
+        raise BadRequest("cursor: is not one that this service gave out.")
+    return int(text[1:])

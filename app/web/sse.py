@@ -1,0 +1,80 @@
+"""A run's log as server-sent events (the `text/event-stream` of the HTML standard), for those who cannot use a WebSocket."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+from flask import Blueprint, Response, request
+
+from app.domain.events import Position
+from app.live.batch import Batch, Reset
+from app.live.cursor import Cursor
+from app.service import look
+from app.web import reading
+from app.web.auth import current_person
+from app.web.context import context
+from app.web.drain import Drain
+from app.web.schemas import StreamQuery
+from app.web.stream import enter
+
+bp = Blueprint("sse", __name__)
+KEEPALIVE_S = 15.0
+# How soon a stream notices that the process is leaving.
+LOOK_S = 1.0
+
+
+@bp.get("/v1/runs/<run:run_id>/events")
+def events(run_id: str) -> Response:
+    """Watch a run."""
+    person = current_person()
+    position = _position(reading.query(StreamQuery))
+    look.show(context().services, person, run_id)
+    if _told_all(run_id, position):
+        return Response(status=204)
+    place, cursor = enter(person, run_id, position)
+    headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
+    response = Response(_lines(cursor, context().drain), mimetype="text/event-stream", headers=headers)
+    response.call_on_close(cursor.close)
+    response.call_on_close(place.release)
+    return response
+
+
+def _position(query: StreamQuery) -> Position:
+    return Position.parse(request.headers.get("Last-Event-ID") or query.position)
+
+
+def _told_all(run_id: str, position: Position) -> bool:
+    """Say whether nothing will ever follow. A browser connects again after every end, until it is told 204."""
+    if position.seq == 0:
+        return False
+    standing = context().services.chunks.standing(run_id)
+    return standing is not None and standing.ended and position.seq >= standing.seq
+
+
+def _lines(cursor: Cursor, drain: Drain) -> Iterator[bytes]:
+    spoken_at = time.monotonic()
+    yield b"retry: 1000\n\n"
+    while not drain.begun:
+        item = cursor.next(LOOK_S)
+        if item is not None:
+            spoken_at = time.monotonic()
+            yield _message(item)
+            if isinstance(item, Batch) and item.ended:
+                return
+        elif time.monotonic() - spoken_at >= KEEPALIVE_S:
+            spoken_at = time.monotonic()
+            yield b": still here\n\n"
+
+
+def _message(item: Batch | Reset) -> bytes:
+    if isinstance(item, Reset):
+        data = json.dumps({"epoch": item.epoch, "seq": item.seq}).encode()
+        return b"id: %d-%d\nevent: reset\ndata: %s\n\n" % (item.epoch, item.seq, data)
+    return b"".join(_event(payload) for payload in item.payloads)
+
+
+def _event(payload: bytes) -> bytes:
+    event = json.loads(payload)
+    return b"id: %d-%d\nevent: %s\ndata: %s\n\n" % (event["epoch"], event["seq"], event["kind"].encode(), payload)

@@ -1,0 +1,124 @@
+"""The WebSocket of a run: what is checked before the upgrade, and how a request leaves Flask to become a connection.
+
+The connection is served after Flask has let go of the request, so that an idle socket holds none of it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Blueprint, Flask, Response, current_app, request
+
+from app.domain.errors import PodwireError
+from app.domain.events import Position
+from app.domain.person import Person
+from app.live.cursor import Cursor
+from app.service import look
+from app.web import reading
+from app.web.auth import check_origin, credential, current_person
+from app.web.context import WebContext, context
+from app.web.conversation import Watch, converse
+from app.web.schemas import StreamQuery
+from app.web.session import Code
+from app.web.sockets import Place
+from app.web.waits import Waits
+from app.web.wire import Wire, check_handshake
+
+logger = logging.getLogger(__name__)
+
+bp = Blueprint("stream", __name__)
+_UPGRADE = "podwire.upgrade"
+Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+class UpgradeRequired(PodwireError):
+    """This address is a WebSocket; connect with a WebSocket client, or read the events address instead."""
+
+    code, status = "upgrade_required", 426
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """A request that passed every check, on its way out of Flask."""
+
+    site: WebContext
+    watch: Watch
+    place: Place
+
+    def serve(self, environ: dict[str, Any]) -> None:
+        """Serve the connection until it is over, and clean up whatever happened."""
+        try:
+            wire = Wire(environ)
+            self.place.dismiss = lambda: wire.say_goodbye(Code.DRAINING, "draining")
+            if self.site.drain.begun:
+                self.place.dismiss()
+            converse(self.watch, wire)
+        except OSError as error:
+            logger.debug("run %s: the client left during the handshake: %s", self.watch.run.id, error)
+        finally:
+            self.watch.cursor.close()
+            self.place.release()
+
+
+class Upgrades:
+    """The WSGI layer around Flask that serves upgraded requests."""
+
+    def __init__(self, wsgi: Wsgi) -> None:
+        """`wsgi` is Flask's own."""
+        self._wsgi = wsgi
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        """Answer the request, or serve it as a connection to its end."""
+        answer = self._wsgi(environ, start_response)
+        upgrade: Upgrade | None = environ.pop(_UPGRADE, None)
+        if upgrade is None:
+            return answer
+        upgrade.serve(environ)
+        # Tells gunicorn that the connection is used up: it closes the socket and logs nothing.
+        raise StopIteration
+
+
+def register(app: Flask) -> None:
+    """Add the address and the layer."""
+    app.register_blueprint(bp)
+    app.extensions["podwire.waits"] = Waits(context_of(app).services)
+    app.wsgi_app = Upgrades(app.wsgi_app)  # type: ignore[method-assign]
+
+
+def context_of(app: Flask) -> WebContext:
+    """Return the application's context, outside of a request."""
+    site: WebContext = app.extensions["podwire"]
+    return site
+
+
+@bp.get("/v1/runs/<run:run_id>/stream", websocket=True)
+def stream(run_id: str) -> Response:
+    """Watch a run."""
+    person, held = current_person(), credential()
+    check_origin()
+    check_handshake(request.environ)
+    position = Position.parse(reading.query(StreamQuery).position)
+    run = look.show(context().services, person, run_id)
+    place, cursor = enter(person, run_id, position)
+    waits: Waits = current_app.extensions["podwire.waits"]
+    watch = Watch(context().services, run, held, cursor, waits.of)
+    request.environ[_UPGRADE] = Upgrade(context(), watch, place)
+    return Response(status=101)
+
+
+def enter(person: Person, run_id: str, position: Position) -> tuple[Place, Cursor]:
+    """Admit one more stream of the person, and open its cursor. Release the one, close the other.
+
+    Raises: Draining, TooManySockets, NotFound, StoreUnavailable.
+    """
+    site = context()
+    site.drain.check()
+    place = site.drain.sockets.enter(person.id)
+    try:
+        return place, site.hub.watch(run_id, position)
+    except BaseException:
+        place.release()
+        raise

@@ -1,0 +1,39 @@
+"""Where queued runs stand, looked up at most once a second for each run, however many sockets ask. A pure cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from app.domain.run import Run
+from app.service import look
+from app.service.look import Wait
+from app.service.services import Services
+
+FRESH_S = 1.0
+MAX_KEPT = 10_000
+
+
+class Waits:
+    """The places of queued runs, each at most `FRESH_S` seconds old. Thread-safe."""
+
+    def __init__(self, services: Services) -> None:
+        """Nothing is known."""
+        self._services = services
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Wait | None]] = {}
+
+    def of(self, run_id: str) -> Wait | None:
+        """Return where the run stands; None when it is not queued. Raises: StoreUnavailable."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._known.get(run_id)
+            if known and known[0] > now:
+                return known[1]
+            if len(self._known) >= MAX_KEPT:
+                self._known.clear()
+        run: Run | None = self._services.runs.get(run_id)
+        wait = look.wait_of(self._services, run) if run else None
+        with self._lock:
+            self._known[run_id] = (now + FRESH_S * 0.9, wait)
+        return wait

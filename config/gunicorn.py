@@ -1,0 +1,54 @@
+"""How the web processes are served: gunicorn with gevent. Read by gunicorn itself: `gunicorn -c python:config.gunicorn`.
+
+The application is loaded in each process after its fork and after gevent has patched it, never before: a database driver or a
+lock that was imported unpatched would stop the whole process whenever one request waits.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import Any
+
+from config.settings import Settings
+
+_settings = Settings.from_env()
+
+# Beside the streams there is always room for requests, so that a full process can still say so, and that it is alive.
+_REQUESTS = 256
+
+wsgi_app = "app.web.wsgi:create()"
+bind = [_settings.bind]
+workers = _settings.web_processes
+worker_class = "gevent"
+worker_connections = _settings.max_sockets + _REQUESTS
+backlog = 4096
+preload_app = False
+timeout = 60
+keepalive = 5
+# The streams are dismissed over drain_s; then the closing handshakes and the last requests get their time.
+graceful_timeout = int(_settings.drain_s) + 15
+limit_request_line = 8190
+limit_request_fields = 64
+limit_request_field_size = 8190
+# Forwarded headers are believed by the application only (PODWIRE_TRUSTED_PROXIES), not here as well.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+# An access log would hold one-time login links.
+accesslog = None
+errorlog = "-"
+loglevel = _settings.log_level.lower()
+proc_name = "podwire-web"
+control_socket_disable = True
+
+
+def post_worker_init(worker: Any) -> None:
+    """Begin to drain at SIGTERM: gunicorn only stops accepting, and that up to a second later."""
+    leave = worker.handle_exit
+    drain = worker.wsgi.extensions["podwire"].drain
+
+    def on_term(number: int, frame: FrameType | None) -> None:
+        drain.begin()
+        leave(number, frame)
+
+    signal.signal(signal.SIGTERM, on_term)
