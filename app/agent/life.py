@@ -69,7 +69,8 @@ class Life:
         now = time.monotonic()
         self._budget_s, self._spent_at = number(b"backstop_s", 1e9), now
         self._linger_s = number(b"linger_s", 3600)
-        self._desk_at = self._heartbeat_at = now
+        self._heartbeat_at = now
+        self._desk_at = 0.0  # look at once: who asked before the bell could be heard must not wait
         self._leave_at = self._exit_at = float("inf")
 
     # --- beginning and end

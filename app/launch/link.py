@@ -124,7 +124,7 @@ class SocketLink:
 
 
 class Remains:
-    """The link to an attempt whose agent is gone: every whole record of its spool, and AttemptGone when no exit was among them."""
+    """The link to an attempt whose agent is gone: every whole record of its spool, then AttemptGone if no exit was among them."""
 
     def __init__(self, spool: Path, position: int) -> None:
         """Read the spool from the position; it is an ordinary file that nobody writes any more."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -61,12 +62,13 @@ class LocalLauncher:
                     self._prepare(attempt, folder, tombstone)
                 if not (folder / "started").exists():
                     _spawn_agent(folder)
-            # Again: it may have been removed while this was at it, and then this folder came after the removal.
-            if tombstone.exists():
-                self.remove(attempt)
-                raise AttemptGone("The attempt was removed; it does not start again.")
         except (OSError, subprocess.SubprocessError) as error:
-            raise LauncherUnavailable(f"The program could not be started: {error}.") from error
+            if not tombstone.exists():
+                raise LauncherUnavailable(f"The program could not be started: {error}.") from error
+        # Only now for good: it may have been removed while this was at it, and then this folder came after the removal.
+        if tombstone.exists():
+            self.remove(attempt)
+            raise AttemptGone("The attempt was removed; it does not start again.")
         return name
 
     def _prepare(self, attempt: Attempt, folder: Path, tombstone: Path) -> None:
@@ -163,15 +165,27 @@ def _age_s(path: Path, now: float) -> float:
 
 def _spawn_agent(folder: Path) -> None:
     """Start an agent in a session of its own and reap what it leaves behind; it goes on as nobody's child."""
-    # Isolated and without site-packages: it needs neither, and is up in a third of the time. Nothing secret is in its environment.
+    # Isolated and without site-packages: it needs neither, and is up in a third of the time. Its environment is empty: no secrets.
     command = [sys.executable, "-I", "-S", str(folders.AGENT / "__main__.py"), str(folder)]
     with open(folder / "agent.log", "ab") as log:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/", env={}
         )
-        code = process.wait(SPAWN_WITHIN_S)
+        code = _wait(process, SPAWN_WITHIN_S)
     if code:
         raise LauncherUnavailable(f"The agent could not be started: its interpreter ended with {code}.")
+
+
+def _wait(process: subprocess.Popen[bytes], within_s: float) -> int:
+    """Wait for a process's end, which `Popen.wait` with a timeout notices up to 10 ms late. Raises: TimeoutExpired."""
+    handle = os.pidfd_open(process.pid)
+    try:
+        end = select.poll()
+        end.register(handle, select.POLLIN)
+        end.poll(within_s * 1000)
+    finally:
+        os.close(handle)
+    return process.wait(0)
 
 
 def _dial(folder: Path) -> socket.socket | None:

@@ -1,0 +1,110 @@
+"""Following attempts in tests: a follower that keeps everything an agent said, and connects again when a link is lost."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+from app.agent import wire
+from app.agent.wire import Kind
+from app.domain.errors import LauncherUnavailable, LinkLost
+from app.domain.ids import new_run_id
+from app.domain.ports import Attempt, Launcher, Link, Record
+from app.domain.spec import RunSpec
+
+DEADLINE_S = 20.0
+
+_followers: list[Follower] = []
+
+
+def attempt(number: int = 1, **spec: object) -> Attempt:
+    """Return an attempt of a fresh run."""
+    return Attempt(new_run_id(), number, RunSpec(**spec))  # type: ignore[arg-type]
+
+
+def python(script: str, **spec: object) -> Attempt:
+    return attempt(script=script, language="python", **spec)
+
+
+def bash(script: str, **spec: object) -> Attempt:
+    return attempt(script=script, language="bash", **spec)
+
+
+def clear(launcher: Launcher) -> None:
+    """End a test: close every follower's link and remove every attempt."""
+    while _followers:
+        _followers.pop().drop()
+    for run_id, number in launcher.present():
+        launcher.remove(Attempt(run_id, number, RunSpec()))
+
+
+class Follower:
+    """One client of an attempt."""
+
+    def __init__(self, launcher: Launcher, followed: Attempt, position: int = 0) -> None:
+        self._launcher, self._attempt = launcher, followed
+        self._link: Link | None = None
+        self.position = position
+        self.records: list[Record] = []
+        self.acks: dict[str, dict[str, object]] = {}
+        _followers.append(self)
+
+    def until(self, done: Callable[[], object]) -> None:
+        """Read until the condition holds. Raises: AttemptGone when that is all there is."""
+        deadline = time.monotonic() + DEADLINE_S
+        while not done():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"It did not come to that; the last records: {self.records[-5:]}")
+            try:
+                records = self.link.read(0.2)
+            except (LinkLost, LauncherUnavailable):
+                self.drop()
+                continue
+            for record in records:
+                self._keep(record)
+
+    def _keep(self, record: Record) -> None:
+        if record.kind == Kind.ACK:
+            body = json.loads(record.payload)
+            self.acks[body["id"]] = body
+        elif wire.spooled(record.kind):
+            self.records.append(record)
+            self.position = record.position
+
+    @property
+    def link(self) -> Link:
+        if self._link is None:
+            self._link = self._launcher.connect(self._attempt, self.position)
+        return self._link
+
+    def send(self, kind: Kind, command: str, **body: object) -> dict[str, object]:
+        """Send a command and return its acknowledgement."""
+        self.acks.pop(command, None)
+        self.link.send(kind, {"id": command, **body})
+        self.until(lambda: command in self.acks)
+        return self.acks[command]
+
+    def answer(self, number: int, value: object, state: str = "answered") -> dict[str, object]:
+        return self.send(Kind.REPLY, f"reply-{number}", number=number, state=state, value=value)
+
+    def drop(self) -> None:
+        link, self._link = self._link, None
+        if link:
+            link.close()
+
+    def to_end(self) -> dict[str, object]:
+        """Read to the exit and return it."""
+        self.until(lambda: self.records and self.records[-1].kind == Kind.EXIT)
+        return self.bodies(Kind.EXIT)[-1]
+
+    def output(self, *kinds: Kind) -> bytes:
+        wanted = kinds or (Kind.STDOUT, Kind.STDERR)
+        return b"".join(record.payload for record in self.records if record.kind in wanted)
+
+    def bodies(self, kind: Kind) -> list[dict[str, object]]:
+        return [json.loads(record.payload) for record in self.records if record.kind == kind]
+
+    def frames(self) -> list[bytes]:
+        """Return the records as they are in the spool."""
+        return [wire.encode(record.kind, record.time, record.payload) for record in self.records]
