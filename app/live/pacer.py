@@ -50,12 +50,16 @@ class Pacer:
     def run(self, stop: Callable[[], bool]) -> None:
         """Show what is due until `stop()`, which is asked at least twice a second."""
         while not stop():
-            try:
-                for feed in self._wait_due():
-                    feed.show(time.monotonic())
-            except Exception:
-                self.errors += 1
-                logger.exception("a feed was not shown")
+            for feed in self._wait_due():
+                self._show_due(feed)
+
+    def _show_due(self, feed: Feed) -> None:
+        try:
+            feed.show(time.monotonic())
+        except Exception:
+            # One feed's error must not cost the others their turn, nor this loop its life.
+            self.errors += 1
+            logger.exception("run %s: what is new was not shown", feed.run_id)
 
     def _wait_due(self) -> list[Feed]:
         with self._changed:

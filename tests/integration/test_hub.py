@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-import redis
 
 from app.domain.errors import LiveUnavailable, NotFound, StoreUnavailable
 from app.domain.events import Entry, Kind, Position, encode
-from app.domain.ports import Append, Head, Standing
+from app.domain.ports import Append, Standing
 from app.live.batch import Batch, Reset
 from app.live.connect import redis_client
 from app.live.hub import Hub
