@@ -165,7 +165,7 @@ def _age_s(path: Path, now: float) -> float:
 
 def _spawn_agent(folder: Path) -> None:
     """Start an agent in a session of its own and reap what it leaves behind; it goes on as nobody's child."""
-    # Isolated and without site-packages: it needs neither, and is up in a third of the time. Its environment is empty: no secrets.
+    # Isolated and without site-packages: it needs neither, and is up in a third of the time. An empty environment: no secrets.
     command = [sys.executable, "-I", "-S", str(folders.AGENT / "__main__.py"), str(folder)]
     with open(folder / "agent.log", "ab") as log:
         process = subprocess.Popen(

@@ -192,10 +192,11 @@ def test_commands_are_carried_out_once_also_after_a_reconnect(launcher: Launcher
     assert follower.output() == b"got one\ngot two\nend\n"
 
 
+CATCHING = "trap 'echo caught' TERM; (trap 'echo child; exit' TERM; echo ready; sleep 60 & wait) & wait; wait"
+
+
 def test_signals_reach_the_whole_group(launcher: Launcher) -> None:
-    follower = launched(
-        launcher, bash("trap 'echo caught' TERM; (trap 'echo child; exit' TERM; echo ready; sleep 60 & wait) & wait; wait")
-    )
+    follower = launched(launcher, bash(CATCHING))
     follower.until(lambda: b"ready" in follower.output())
     follower.send(Kind.SIGNAL, "stop-term", signal="TERM")
     assert follower.to_end()["signal"] is None
