@@ -27,7 +27,7 @@ _UNAVAILABLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc
 
 
 class db_now(FunctionElement[float]):
-    """The database's clock: float seconds since the epoch, with milliseconds or better."""
+    """The database's clock: float seconds since the epoch, with milliseconds or better; one moment within a statement."""
 
     type = Double()
     inherit_cache = True
@@ -40,7 +40,8 @@ def _sqlite_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(db_now, "postgresql")
 def _postgresql_now(element: db_now, compiler: SQLCompiler, **kw: Any) -> str:
-    return "extract(epoch from clock_timestamp())::double precision"
+    # Not clock_timestamp(): it may change within a statement, so no index could serve a comparison with it.
+    return "extract(epoch from statement_timestamp())::double precision"
 
 
 def make_engine(url: str, pool_size: int = 5, max_overflow: int = 5) -> Engine:

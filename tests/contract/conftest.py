@@ -1,4 +1,4 @@
-"""Databases for the contract tests: SQLite files and a real PostgreSQL server of the session's own; and a house of stores on one."""
+"""Databases for the contract tests: SQLite files and a real PostgreSQL server of the session's own; a house of stores."""
 
 from __future__ import annotations
 
@@ -232,5 +232,3 @@ def at_once() -> Callable[..., list[object]]:
             return list(pool.map(one, functions))
 
     return run
-
-

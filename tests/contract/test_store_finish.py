@@ -100,9 +100,7 @@ def disturb(house, run, dice):
 def check_counts(house, engine):
     with engine.connect() as connection:
         rows = connection.execute(
-            select(runs_table.c.owner_id, runs_table.c.status, func.count()).group_by(
-                runs_table.c.owner_id, runs_table.c.status
-            )
+            select(runs_table.c.owner_id, runs_table.c.status, func.count()).group_by(runs_table.c.owner_id, runs_table.c.status)
         ).all()
 
     def truth(*owners):

@@ -12,7 +12,12 @@ from app.store.inputs import Input
 @pytest.mark.trap("Q12")
 def test_input_is_kept_once_and_in_order(house, other_house, at_once):
     run = house.queued(stdin=True)
-    results = at_once(*(lambda h=h, n=n: h.inputs.add(run.id, f"i{n % 5}", f"{n % 5}\0\ud800\n") for n, h in enumerate((house, other_house) * 5)))
+    results = at_once(
+        *(
+            lambda h=h, n=n: h.inputs.add(run.id, f"i{n % 5}", f"{n % 5}\0\ud800\n")
+            for n, h in enumerate((house, other_house) * 5)
+        )
+    )
     assert {type(result) for result in results} == {Input}, results
     waiting = house.inputs.undelivered(run.id)
     assert [item.number for item in waiting] == [1, 2, 3, 4, 5] and len({item.data for item in waiting}) == 5

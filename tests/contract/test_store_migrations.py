@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -21,14 +22,19 @@ from app.store.tables import metadata, ticks
 def test_three_processes_that_migrate_at_once_leave_one_schema(empty_database_url):
     engine = make_engine(empty_database_url)
     assert schema_is_current(engine) is False
-    program = "import sys; from app.store.migrate import migrate; sys.stdin.readline(); migrate(sys.argv[1])"
-    processes = [
-        subprocess.Popen([sys.executable, "-W", "error", "-c", program, empty_database_url], stdin=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for process in processes:
-        process.communicate("go\n", timeout=60)
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    program = "import sys; from app.store.migrate import migrate; print('ready', flush=True); input(); migrate(sys.argv[1])"
+    command = [sys.executable, "-W", "error", "-c", program, empty_database_url]
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+            for _ in range(3)
+        ]
+        for process in processes:
+            assert process.stdout.readline() == "ready\n"
+        for process in processes:
+            process.stdin.write("go\n")
+            process.stdin.flush()
+        assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert schema_is_current(engine)
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all() == ["0001"]
@@ -76,7 +82,8 @@ def test_lost_connections_are_replaced(postgresql):
     store = RunStore(engine)
     store.now()
     with begin(other) as connection:
-        connection.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"))
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
     assert store.now() > 0
     engine.dispose()
     other.dispose()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor, wait
+
 import pytest
 from sqlalchemy import select
 
@@ -16,6 +18,8 @@ from app.domain.errors import (
 from app.domain.person import Person
 from app.domain.question import Asked, Question, QuestionKind, QuestionState
 from app.store import tables
+from app.store.engine import begin
+from app.store.questions import EXPIRE_DUE
 
 CHOICE = Asked(1, "Which \0?", QuestionKind.CHOICE, ("red", "blue"), "red", None, 60.0)
 
@@ -28,9 +32,7 @@ def asked(house, question=CHOICE, run=None):
 @pytest.mark.trap("Q10", "Q13", "Q5")
 def test_asking_again_finds_the_same_question_and_the_count_is_capped(house, other_house, at_once):
     run = house.running()
-    results = at_once(
-        *(lambda h=h: h.questions.ask(run.id, run.token, 1, CHOICE, 2) for h in (house, other_house) * 4)
-    )
+    results = at_once(*(lambda h=h: h.questions.ask(run.id, run.token, 1, CHOICE, 2) for h in (house, other_house) * 4))
     questions = [question for question, _ in results]
     assert len(set(q.id for q in questions)) == 1 and [created for _, created in results].count(True) == 1
     kept = house.questions.get(questions[0].id)
@@ -123,6 +125,18 @@ def test_expiry_happens_once_and_takes_the_default(house, other_house, at_once):
     with pytest.raises(AlreadyAnswered):
         house.questions.answer(with_default.id, house.ann, "blue", None)
     assert house.questions.get(later.id) == later and house.questions.expire_due(10) == []
+
+
+@pytest.mark.trap("Q7")
+def test_who_waited_for_another_s_expiry_finds_nothing_left(house, other_engine):
+    question = asked(house, Asked(1, "Still there?", timeout_s=-1.0))
+    with ThreadPoolExecutor(1) as pool:
+        with begin(other_engine) as connection:
+            settled = connection.execute(EXPIRE_DUE, {"at_most": 10}).all()
+            second = pool.submit(house.questions.expire_due, 10)
+            wait([second], timeout=0.3)
+            assert not second.done(), "it waits for the first"
+        assert [row.id for row in settled] == [question.id] and second.result(10) == []
 
 
 @pytest.mark.trap("Q11", "Q6")

@@ -17,9 +17,7 @@ def test_of_many_claims_at_once_one_wins(house, other_house, at_once):
     run = house.queued()
     assert house.runs.claim(run.id, "p0", 60) is None, "a queued run is not claimed"
     house.runs.dispatch_next(house.limits)
-    claims = at_once(
-        *(lambda h=h, n=n: h.runs.claim(run.id, f"p{n}", 60.0) for n, h in enumerate((house, other_house) * 10))
-    )
+    claims = at_once(*(lambda h=h, n=n: h.runs.claim(run.id, f"p{n}", 60.0) for n, h in enumerate((house, other_house) * 10)))
     won = [claim for claim in claims if isinstance(claim, Run)]
     assert len(won) == 1 and [c for c in claims if c is not None] == won
     assert won[0].token == 1 and won[0].lease_owner == f"p{claims.index(won[0])}"
