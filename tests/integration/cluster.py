@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from app.cli.components import web_words, worker_words
 from app.domain.person import Person, Role
 from app.store.engine import make_engine
 from app.store.migrate import migrate
@@ -46,10 +47,12 @@ class Process:
         self._command, self._environment = command, dict(environment)
         self.log = folder / f"{name}.log"
         self.popen: subprocess.Popen[bytes] | None = None
+        self._logged_before = 0
 
     def start(self) -> None:
         """Run the command, without waiting until it serves."""
         with self.log.open("ab") as log:
+            self._logged_before = log.tell()
             self.popen = subprocess.Popen(
                 self._command, env=self._environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
             )
@@ -90,8 +93,8 @@ class Process:
         return self.popen.wait(timeout=deadline_s)
 
     def logged(self, text: str) -> bool:
-        """Say whether its output holds the text."""
-        return self.log.exists() and text in self.log.read_text(errors="replace")
+        """Say whether its output since its last start holds the text."""
+        return self.log.exists() and text.encode() in self.log.read_bytes()[self._logged_before :]
 
     def tail(self) -> str:
         """Return the last lines of its output."""
@@ -153,15 +156,12 @@ class Podwire:
 
     def _make_web(self, name: str) -> Web:
         port = free_port()
-        command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py"]
-        web = Web(name, command, {**self.environment, "PODWIRE_BIND": f"127.0.0.1:{port}"}, self.folder)
+        web = Web(name, web_words(), {**self.environment, "PODWIRE_BIND": f"127.0.0.1:{port}"}, self.folder)
         web.port = port
         return web
 
     def _make_worker(self, name: str) -> Process:
-        command = [sys.executable, "-m", "celery", "-A", "tasks.celery_app", "worker", "--pool", "threads"]
-        options = ["--hostname", f"{name}@%h", "--loglevel", "INFO", "--without-gossip", "--without-mingle"]
-        return Process(name, [*command, *options], self.environment, self.folder)
+        return Process(name, worker_words(), self.environment, self.folder)
 
     @property
     def processes(self) -> list[Process]:

@@ -34,6 +34,14 @@ def podwire(postgres: Postgres) -> Iterator[Podwire]:
         yield _start(stack, postgres)
 
 
+@pytest.fixture(scope="session")
+def small(postgres: Postgres) -> Iterator[Podwire]:
+    """Three replicas and one worker with room for one run at a time, a short queue and few questions; shared by the session."""
+    with ExitStack() as stack:
+        limits = {"max_active": 1, "max_active_per_owner": 1, "max_pending_per_owner": 20, "max_queue": 40, "max_questions": 3}
+        yield _start(stack, postgres, web=3, workers=1, **limits)
+
+
 @pytest.fixture
 def other_podwire(postgres: Postgres) -> Iterator[Callable[..., Podwire]]:
     """Start a Podwire of this test's own, with the settings that it needs."""
