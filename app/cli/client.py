@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode, urlsplit
 
-from app.cli.errors import Refused, Unreachable
+from app.cli.errors import NobodyThere, Refused, Stop, Unreachable
 from app.cli.follow import retry_delay_s
+from app.domain.ids import is_run_id
 
 TIMEOUT_S = 30.0
 TRIES = 5
@@ -60,11 +61,11 @@ class Api:
 
     def run(self, run_id: str) -> dict[str, object]:
         """Return the run."""
-        return self.get(f"/v1/runs/{quote(run_id, safe='')}")
+        return self.get(run_path(run_id))
 
     def cancel(self, run_id: str) -> dict[str, object]:
         """Ask for the run's end; asking twice changes nothing."""
-        return self.send("POST", f"/v1/runs/{quote(run_id, safe='')}/cancel", {})
+        return self.send("POST", f"{run_path(run_id)}/cancel", {})
 
     def answer(self, question_id: str, value: object) -> dict[str, object]:
         """Answer a question; the same answer twice is fine."""
@@ -91,8 +92,8 @@ class Api:
             try:
                 with self._open(method, path, body, headers or {}) as response:
                     return _parse(response.read())
-            except Unreachable:
-                if failures == TRIES - 1:
+            except Unreachable as error:
+                if failures == TRIES - 1 or isinstance(error, NobodyThere):
                     raise
             except Refused as error:
                 if not error.worth_repeating or failures == TRIES - 1:
@@ -114,9 +115,18 @@ class Api:
             with error:
                 raise refusal(error.code, error.read(_CHUNK), self.target.url) from error
         except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError) and self.target.is_local:
+                raise NobodyThere(f"Nothing answers at {self.target.url}; start it with: podwire up") from error
             raise Unreachable(f"{self.target.url} cannot be reached: {error.reason}.") from error
         except (OSError, http.client.HTTPException) as error:
             raise Unreachable(f"The connection to {self.target.url} broke: {error or type(error).__name__}.") from error
+
+
+def run_path(run_id: str) -> str:
+    """Return the run's address. Raises: Stop for what cannot be a run's id."""
+    if not is_run_id(run_id):
+        raise Stop(f"{run_id!r} is not the id of a run; podwire list shows them.")
+    return f"/v1/runs/{run_id}"
 
 
 def refusal(status: int, body: bytes, url: str) -> Refused:

@@ -19,7 +19,7 @@ from config.settings import Settings
 
 def web_words() -> list[str]:
     """Return the command of the web server."""
-    return [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn", "app.web.wsgi:app"]
+    return [sys.executable, "-m", "gunicorn", "--config", "python:config.gunicorn"]
 
 
 def worker_words() -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
-from app.cli.client import Api
+from app.cli.client import Api, run_path
 from app.cli.errors import Refused, Unreachable
 from app.cli.prompt import Prompt
 
@@ -31,6 +31,7 @@ class Console:
         self._asks, self._feeds, self._cancels = asks, feeds, cancels
         self._open: list[Prompt] = []
         self._asked: Prompt | None = None
+        self._answered_here: set[str] = set()
         self._stdin_open = asks or feeds
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._wake_read, self._wake_write = os.pipe()
@@ -81,8 +82,11 @@ class Console:
         if was_asked:
             self._asked = None
             self._show_typing(True)
-            print(file=sys.stderr)
-        self.say(sentence)
+        if question_id not in self._answered_here:
+            # The cursor stands behind the prompt that nobody needs any more.
+            if was_asked:
+                print(file=sys.stderr)
+            self.say(sentence)
         self._ask_next()
 
     def _ask_next(self) -> None:
@@ -110,6 +114,9 @@ class Console:
     def _answer(self, prompt: Prompt, line: str) -> None:
         try:
             self._api.answer(prompt.id, prompt.value(line))
+            self._answered_here.add(prompt.id)
+            if prompt.hidden:
+                print(file=sys.stderr)
         except (ValueError, Refused) as error:
             if isinstance(error, Refused) and error.http_status != 422:
                 # Somebody else was first, or it is too late: the log tells which.
@@ -124,7 +131,7 @@ class Console:
     def _feed(self, text: str, eof: bool) -> None:
         try:
             body = {"data": text, "eof": eof, "id": uuid.uuid4().hex}
-            self._api.send("POST", f"/v1/runs/{self._run_id}/input", body)
+            self._api.send("POST", f"{run_path(self._run_id)}/input", body)
         except (Refused, Unreachable) as error:
             self._stdin_open = self._feeds = False
             self.say(f"the input was not taken: {error.detail}")

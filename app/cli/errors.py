@@ -20,12 +20,17 @@ class Unreachable(PodwireError):
     code, retryable = "unreachable", True
 
 
+class NobodyThere(Unreachable):
+    """Nothing listens where the service of this machine should be; waiting does not help."""
+
+
 class Refused(PodwireError):
     """The service refused the request."""
 
     def __init__(self, status: int, problem: Mapping[str, object], fallback: str) -> None:
         """Keep the problem document (RFC 9457) that the service sent; `fallback` is the sentence when it sent none."""
-        super().__init__(str(problem.get("detail") or fallback), **dict(problem))
+        facts = {name: value for name, value in problem.items() if name != "detail"}
+        super().__init__(str(problem.get("detail") or fallback), **facts)
         self.http_status = status
         self.problem = problem
 

@@ -6,6 +6,7 @@ QUESTION_S = 300
 UNATTENDED_S = 2
 
 _SCRIPT = r"""
+# A first run: output as it appears, a progress bar, a question
 import sys, time
 import podwire
 

@@ -8,7 +8,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 
-from app.cli.client import Api
+from app.cli.client import Api, run_path
 from app.cli.errors import Stop
 from app.cli.prompt import Prompt
 from app.cli.target import find_target
@@ -76,8 +76,7 @@ def rows(page: Mapping[str, object]) -> Sequence[Row]:
 
 
 def _find_question(api: Api, question_id: str) -> Prompt:
-    run_id = question_id.split("-")[0]
-    for row in rows(api.get(f"/v1/runs/{run_id}/questions")):
+    for row in rows(api.get(f"{run_path(question_id.split('-')[0])}/questions")):
         if row.get("id") == question_id:
             return Prompt.of(row)
     raise Stop("There is no such question, or it is not yours to answer.")

@@ -6,9 +6,8 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from urllib.parse import quote
 
-from app.cli.client import Api, Target
+from app.cli.client import Api, Target, run_path
 from app.cli.console import Console
 from app.cli.follow import Event, Follower
 from app.cli.spec import submission
@@ -39,7 +38,7 @@ def logs(options: argparse.Namespace) -> int:
     api = Api(target)
     run_id = str(api.run(options.run)["id"])
     if not options.follow and not options.json:
-        for piece in api.raw(f"/v1/runs/{quote(run_id, safe='')}/output"):
+        for piece in api.raw(f"{run_path(run_id)}/output"):
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return 0

@@ -131,6 +131,8 @@ def embedded_settings(state: State, port: int, redis_url: str, environ: Mapping[
         "PODWIRE_DATABASE_URL": f"sqlite:///{state.path('podwire.db')}",
         "PODWIRE_SECRET_KEY": state.secret("secret_key"),
         "PODWIRE_STATE_DIR": str(state.folder),
+        # Nobody else's browser hangs on this service: Ctrl-C need not spread the farewells.
+        "PODWIRE_DRAIN_S": "1",
     }
     return Settings.from_env(defaults | given | {"PODWIRE_REDIS_URL": redis_url, "PODWIRE_BIND": f"{HOST}:{port}"})
 

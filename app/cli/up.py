@@ -97,7 +97,7 @@ def _start(state: State, settings: Settings, redis_words: list[str] | None, proc
         processes.start(Program("Redis server", redis_words, stop_s=10, is_ready=lambda: _redis_answers(settings)))
     migrate(settings.database_url)
     target = Target(f"http://{settings.bind}", "")
-    processes.start(Program("web server", web_words(), stop_s=settings.drain_s + 10, is_ready=lambda: _web_answers(target)))
+    processes.start(Program("web server", web_words(), stop_s=settings.drain_s + 20, is_ready=lambda: _web_answers(target)))
     processes.start(Program("worker", worker_words(), stop_s=15))
     # When it gives up, it wakes the main thread out of whatever that waits for.
     give_up = partial(os.kill, os.getpid(), signal.SIGTERM)

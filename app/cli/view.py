@@ -86,12 +86,13 @@ class JsonView:
 def answer_sentence(event: Event) -> str:
     """Say what became of a question."""
     state, by = event.get("state"), event.get("by")
-    if state == "expired":
-        return "nobody answered in time" + ("" if event.get("value") is None else f"; taken: {_text(event.get('value'))}")
+    value = "" if event.get("value") is None else _text(event.get("value"))
     if state == "closed":
         return "the question was closed"
-    shown = "" if event.get("value") is None else f": {_text(event.get('value'))}"
-    return f"answered{f' by {by}' if by else ''}{shown}"
+    if state == "expired" or not by:
+        # By nobody: the question's default was taken.
+        return "nobody answered in time" + (f"; taken: {value}" if value else "")
+    return f"answered by {by}" + (f": {value}" if value else "")
 
 
 def exit_code(end: Mapping[str, object]) -> int:
