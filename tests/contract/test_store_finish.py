@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import random
+from contextlib import suppress
 
 import pytest
 from sqlalchemy import func, select
 
+from app.domain.admission import Limits
 from app.domain.errors import Conflict, Fenced
 from app.domain.events import Entry, Kind, encode
 from app.domain.lifecycle import TRANSITIONS, Step, transition
@@ -61,6 +63,37 @@ def test_an_end_that_does_not_follow_the_archive_writes_nothing(house):
         house.runs.finish(run, after, end_chunk(seq=3), Progress(1, 3, 0, 0))
     assert house.runs.get(run.id) == run
     assert house.counts() == ((0, 1, 0), (0, 1, 0)) and house.chunks.read(run.id, 0, 10) == []
+
+
+@pytest.mark.trap("C2", "C13", "C15", "M1")
+def test_whole_lives_at_once_in_two_processes_neither_block_each_other_nor_leak_a_place(house, other_house, at_once):
+    limits = Limits(active=4, owner_active=3)
+
+    def lives(h, seed):
+        dice, ended = random.Random(seed), 0
+        for _ in range(12):
+            mine = h.queued(dice.choice([h.ann, h.bob]))
+            for run in (mine, h.runs.dispatch_next(limits)):
+                ended += run is not None and end(h, run, dice)
+        return ended
+
+    def end(h, run, dice):
+        with suppress(Fenced, Conflict):
+            if run.status is Status.STARTING:
+                run = h.runs.claim(run.id, "p", 60)
+                run = h.step(run, Step.START) if dice.random() < 0.7 else run
+                run = h.step(run, Step.WAIT) if run.status is Status.RUNNING and dice.random() < 0.5 else run
+            h.ended(run)
+            return True
+        return False
+
+    results = at_once(*(lambda h=h, n=n: lives(h, n) for n, h in enumerate((house, other_house) * 3)))
+    assert [r for r in results if not isinstance(r, int)] == []
+    unfinished = house.runs.list(None, statuses=[s for s in Status if not s.final], limit=100)
+    assert sum(results) + len(unfinished) == 72, "every run ended once"
+    for run in unfinished:
+        house.ended(run)
+    assert house.counts() == house.counts(house.bob) == ((0, 0, 0), (0, 0, 0))
 
 
 @pytest.mark.trap("M1", "C13")
