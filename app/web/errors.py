@@ -8,6 +8,7 @@ from typing import Any
 
 from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import WebsocketMismatch
 
 from app.domain.errors import InvalidInput, PodwireError
 from app.web.reading import shown
@@ -21,14 +22,21 @@ _CODES = {
     405: "method_not_allowed",
     413: "too_large",
     415: "unsupported_media_type",
-    426: "upgrade_required",
+    416: "range_not_satisfiable",
 }
 _TITLES = {"limit_reached": "A limit of yours is reached", "queue_full": "The queue is full"}
+
+
+class UpgradeRequired(PodwireError):
+    """This address is a WebSocket: connect with a WebSocket client, or read the events beside it instead."""
+
+    code, status = "upgrade_required", 426
 
 
 def register(app: Flask) -> None:
     """Answer every error of the application."""
     app.register_error_handler(PodwireError, _of_ours)
+    app.register_error_handler(WebsocketMismatch, _without_upgrade)
     app.register_error_handler(HTTPException, _of_http)
     app.register_error_handler(Exception, _unexpected)
 
@@ -59,6 +67,12 @@ def _of_ours(error: PodwireError) -> Response:
         response.headers["Retry-After"] = str(facts["retry_after_s"])
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="podwire"'
+    return response
+
+
+def _without_upgrade(error: WebsocketMismatch) -> Response:
+    response = _of_ours(UpgradeRequired())
+    response.headers["Upgrade"] = "websocket"
     return response
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
-from app.domain.errors import PodwireError
 from app.domain.run import Run
 from app.service import look
 from app.web import reading
@@ -15,12 +15,6 @@ from app.web.context import context
 from app.web.schemas import OutputQuery
 
 bp = Blueprint("output", __name__)
-
-
-class RangeNotSatisfiable(PodwireError):
-    """There is no output in this range."""
-
-    code, status = "range_not_satisfiable", 416
 
 
 @bp.get("/v1/runs/<run:run_id>/output")
@@ -38,15 +32,16 @@ def output(run_id: str) -> Response:
 def _asked(size: int) -> tuple[int, int] | None:
     """Return the one range that was asked for; None for all. Several ranges, or one that depends on a version, are all.
 
-    Raises: RangeNotSatisfiable.
+    Raises: RequestedRangeNotSatisfiable.
     """
     asked = request.range
     if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or "If-Range" in request.headers:
         return None
-    found = asked.range_for_length(size)
-    if found is None:
-        raise RangeNotSatisfiable(f"{size} bytes are recorded.", size=size)
-    return found
+    first, end = asked.ranges[0]
+    start, stop = (max(0, size + first), size) if first < 0 else (first, size if end is None else min(end, size))
+    if start >= stop:
+        raise RequestedRangeNotSatisfiable(size, description=f"Nothing is recorded there; the output has {size} bytes.")
+    return start, stop
 
 
 def _bytes(run: Run, start: int, stop: int) -> Iterator[bytes]:

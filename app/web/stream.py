@@ -12,7 +12,6 @@ from typing import Any
 
 from flask import Blueprint, Flask, Response, current_app, request
 
-from app.domain.errors import PodwireError
 from app.domain.events import Position
 from app.domain.person import Person
 from app.live.cursor import Cursor
@@ -32,12 +31,6 @@ logger = logging.getLogger(__name__)
 bp = Blueprint("stream", __name__)
 _UPGRADE = "podwire.upgrade"
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
-
-
-class UpgradeRequired(PodwireError):
-    """This address is a WebSocket; connect with a WebSocket client, or read the events address instead."""
-
-    code, status = "upgrade_required", 426
 
 
 @dataclass(frozen=True, slots=True)
