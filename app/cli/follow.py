@@ -96,7 +96,14 @@ class Follower:
     def _events(self, events: object) -> list[Item]:
         if not isinstance(events, list):
             raise ProtocolFault("a frame has no list of events")
-        return [item for event in events for item in self._event(event)]
+        before = (self.cursor, self.offset, self.end, len(self._told), self._again.copy())
+        try:
+            return [item for event in events for item in self._event(event)]
+        except ProtocolFault:
+            # All of the frame or nothing: what is not shown must not count as seen.
+            self.cursor, self.offset, self.end, told, self._again = before
+            del self._told[told:]
+            raise
 
     def _event(self, event: object) -> list[Item]:
         if not isinstance(event, dict):

@@ -21,8 +21,6 @@ from config.settings import PREFIX, Settings
 
 DEFAULT_PORT = 8080
 HOST = "127.0.0.1"
-# A socket's path may have about 107 bytes, and the launcher keeps sockets below this folder.
-MAX_PATH_BYTES = 60
 
 
 @dataclass(slots=True)
@@ -68,8 +66,6 @@ class State:
 
 def prepare(folder: Path) -> State:
     """Return the folder, made when it is missing. Raises: Stop when it cannot be used."""
-    if len(os.fsencode(folder)) > MAX_PATH_BYTES:
-        raise Stop(f"The path {folder} is too long for sockets below it; choose a shorter one with --state.")
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)

@@ -96,6 +96,16 @@ def test_after_a_reset_only_what_is_new_is_shown() -> None:
     assert fresh(items) == ["notice"]
 
 
+@pytest.mark.trap("S8")
+def test_a_frame_with_a_fault_counts_as_not_seen_at_all() -> None:
+    follower = Follower()
+    question = other(2, "question", question={"id": "q"})
+    with pytest.raises(ProtocolFault):
+        follower.receive(events(output(1, 0, b"a"), question, output(9, 1, b"x")))
+    items = follower.receive(events(output(1, 0, b"a"), question))
+    assert (shown(items), fresh(items), follower.cursor) == (b"a", ["question"], Position(1, 2))
+
+
 def test_a_status_that_truly_comes_twice_is_told_twice() -> None:
     follower = Follower()
     running = {"status": "running", "attempt": 1}
