@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask, g, request
+from werkzeug.wrappers import Response
 
 from app.domain.errors import Forbidden, Unauthenticated
 from app.domain.person import Person
@@ -22,7 +23,7 @@ SESSION_COOKIE = "podwire_session"
 CSRF_FIELD = "csrf_token"
 CSRF_HEADER = "X-CSRF-Token"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-_NO_SESSION_NEEDED = frozenset({"pages.sign_in", "pages.use_link"})
+_NO_SESSION_NEEDED = frozenset({"pages.sign_in_by_token", "pages.use_link"})
 
 
 class Scheme(StrEnum):

@@ -1,0 +1,81 @@
+"""How pages write times, durations, sizes and values. Pure text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
+_SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
+
+
+def moment(seconds: float) -> str:
+    """Return a time as `2026-11-21 10:00:05 UTC`."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def rfc3339(seconds: float) -> str:
+    """Return a time for `<time datetime>`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def duration(seconds: float) -> str:
+    """Return a duration with its two largest units: `2 h 5 min`, `12.3 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds % 1 and seconds < 10 else f"{seconds:.0f} s"
+    left, parts = int(seconds), []
+    for size, name in _UNITS:
+        if left >= size:
+            parts.append(f"{left // size} {name}")
+            left %= size
+    if left:
+        parts.append(f"{left} s")
+    return " ".join(parts[:2])
+
+
+def size(amount: float) -> str:
+    """Return a number of bytes as `512 MiB`."""
+    unit = 0
+    while amount >= 1024 and unit < len(_SIZES) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.0f} {_SIZES[unit]}" if unit == 0 or amount >= 100 or amount % 1 == 0 else f"{amount:.1f} {_SIZES[unit]}"
+
+
+def size_field(amount: int) -> str:
+    """Return a number of bytes as a form's field takes it: `512Mi`."""
+    for unit, factor in (("Gi", 1024**3), ("Mi", 1024**2), ("Ki", 1024)):
+        if amount and amount % factor == 0:
+            return f"{amount // factor}{unit}"
+    return str(amount)
+
+
+def duration_field(seconds: float) -> str:
+    """Return a duration as a form's field takes it: `1h`."""
+    for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds and seconds % factor == 0:
+            return f"{seconds / factor:.0f}{unit}"
+    return f"{seconds:g}s"
+
+
+def status_words(status: str) -> str:
+    """Return a status as people read it: `timed out`."""
+    return status.replace("_", " ")
+
+
+def value(given: object) -> str:
+    """Return an answer as people read it."""
+    if isinstance(given, bool):
+        return "Yes" if given else "No"
+    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
+
+
+FILTERS: dict[str, Callable[..., Any]] = {
+    "moment": moment,
+    "rfc3339": rfc3339,
+    "duration": duration,
+    "size": size,
+    "status_words": status_words,
+    "answer": value,
+}

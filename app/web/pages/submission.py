@@ -1,0 +1,181 @@
+"""The form for a new run: from fields to a request and back, with every fault beside its field."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shlex
+from collections.abc import Mapping, Sequence
+
+from flask import flash, redirect, request, url_for
+from werkzeug.datastructures import FileStorage
+from werkzeug.wrappers import Response as AnyResponse
+
+from app.domain.errors import FieldError, InvalidInput, PodwireError
+from app.domain.run import Priority
+from app.domain.spec import RunSpec
+from app.service import look
+from app.service.submit import submit
+from app.web.auth import current_person
+from app.web.context import context
+from app.web.pages.formats import duration_field, size_field
+from app.web.pages.site import field_messages, page, pages, sentence
+from app.web.schemas import run_request
+
+_AMOUNTS = ("cpu", "memory", "disk", "timeout", "queue_timeout", "grace", "output_limit")
+
+
+@pages.get("/new")
+def new_run() -> AnyResponse:
+    """Show the form, filled with the defaults or with what an earlier run was (`?from=`)."""
+    earlier = request.args.get("from")
+    if not earlier:
+        return _form(fields_of(RunSpec(language=_languages()[0] if _languages() else None), Priority.NORMAL), {})
+    run = look.show(context().services, current_person(), earlier)
+    return _form(fields_of(run.spec, run.priority), dict(run.spec.files))
+
+
+@pages.post("/new")
+def submit_run() -> AnyResponse:
+    """Submit the run. The same form sent twice makes one run."""
+    services, person = context().services, current_person()
+    files, faults = read_files(request.form, request.files.getlist("upload"))
+    body, more = read_body(request.form)
+    try:
+        asked = run_request({**body, "files": files}, services.spec_limits)
+        if faults or more:
+            raise InvalidInput([])
+        key = hashlib.sha256(f"{request.form.get('nonce')} {asked.fingerprint()}".encode()).hexdigest()
+        taken = submit(
+            services, person, asked.spec(), asked.priority, idempotency_key=f"page-{key}", request_hash=asked.fingerprint()
+        )
+    except InvalidInput as error:
+        every = InvalidInput([*faults, *more, *error.errors])
+        return _form(request.form, files, 422, field_messages(every))
+    except PodwireError as error:
+        return _form(request.form, files, error.status, problem=sentence(error))
+    if not taken.created:
+        flash("This was submitted already; here is the run.")
+    elif taken.delayed:
+        flash("Accepted. The workers cannot be told at the moment; the run starts as soon as they can.")
+    return redirect(url_for("pages.show_run", run_id=taken.run.id), 303)
+
+
+def fields_of(spec: RunSpec, priority: Priority) -> dict[str, str]:
+    """Return what the form's fields say for this spec."""
+    return {
+        "kind": "command" if spec.command else "script",
+        "script": spec.script or "",
+        "language": spec.language or "",
+        "command": shlex.join(spec.command),
+        "args": shlex.join(spec.args),
+        "env": _lines(spec.env),
+        "labels": _lines(spec.labels),
+        "cpu": f"{spec.cpu:g}",
+        "memory": size_field(spec.memory_bytes),
+        "disk": size_field(spec.disk_bytes),
+        "timeout": duration_field(spec.timeout_s),
+        "queue_timeout": duration_field(spec.queue_timeout_s),
+        "grace": duration_field(spec.grace_s),
+        "output_limit": size_field(spec.output_limit_bytes),
+        "network": "1" if spec.network else "",
+        "stdin": "1" if spec.stdin else "",
+        "priority": priority.value,
+    }
+
+
+def read_body(form: Mapping[str, str]) -> tuple[dict[str, object], list[FieldError]]:
+    """Return the request that the form means, and what could not be read."""
+    faults: list[FieldError] = []
+    body: dict[str, object] = {
+        "args": _words("args", form, faults),
+        "env": _pairs("env", form, faults),
+        "labels": _pairs("labels", form, faults),
+        "network": form.get("network") == "1",
+        "stdin": form.get("stdin") == "1",
+        "priority": form.get("priority", Priority.NORMAL.value),
+    }
+    if form.get("kind") == "command":
+        body["command"] = _words("command", form, faults)
+        if not body["command"] and not faults:
+            faults.append(FieldError("command", "is empty"))
+    else:
+        body |= {"script": form.get("script", "").replace("\r\n", "\n"), "language": form.get("language", "")}
+        if not str(body["script"]).strip():
+            faults.append(FieldError("script", "is empty"))
+    body |= {name: _amount(form[name]) for name in _AMOUNTS if form.get(name, "").strip()}
+    return body, faults
+
+
+def read_files(form: Mapping[str, str], uploads: Sequence[FileStorage]) -> tuple[dict[str, str], list[FieldError]]:
+    """Return the files of an earlier try that are to be kept, and the uploaded ones; each must be UTF-8 text."""
+    files, faults = {}, []
+    try:
+        kept = json.loads(form.get("kept_files") or "{}")
+    except (ValueError, RecursionError):
+        kept = {}
+    if isinstance(kept, dict):
+        files = {name: text for name, text in kept.items() if isinstance(text, str) and form.get(f"keep.{name}") == "1"}
+    for upload in uploads:
+        if upload.filename:
+            try:
+                files[upload.filename] = upload.read().decode()
+            except UnicodeDecodeError:
+                faults.append(FieldError("files", f"{upload.filename} is not UTF-8 text"))
+    return files, faults
+
+
+def _form(
+    given: Mapping[str, str],
+    files: dict[str, str],
+    status: int = 200,
+    errors: dict[str, list[str]] | None = None,
+    problem: str | None = None,
+) -> AnyResponse:
+    current_person()
+    return page(
+        "new.html",
+        status,
+        given=given,
+        files=files,
+        kept_files=json.dumps(files) if files else "",
+        errors=errors or {},
+        problem=problem,
+        nonce=given.get("nonce") or secrets.token_hex(16),
+        languages=_languages(),
+        priorities=list(Priority),
+    )
+
+
+def _languages() -> list[str]:
+    return list(context().services.spec_limits.languages)
+
+
+def _lines(pairs: Mapping[str, str]) -> str:
+    return "\n".join(f"{name}={value}" for name, value in pairs.items())
+
+
+def _words(name: str, form: Mapping[str, str], faults: list[FieldError]) -> list[str]:
+    try:
+        return shlex.split(form.get(name, ""))
+    except ValueError:
+        faults.append(FieldError(name, "has a quotation mark or backslash without its end"))
+        return []
+
+
+def _pairs(name: str, form: Mapping[str, str], faults: list[FieldError]) -> dict[str, str]:
+    found = {}
+    for number, line in enumerate(form.get(name, "").splitlines(), start=1):
+        if line.strip():
+            key, sign, value = line.partition("=")
+            if not sign:
+                faults.append(FieldError(name, f"line {number} is not of the form NAME=value"))
+            found[key.strip()] = value
+    return found
+
+
+def _amount(text: str) -> object:
+    # A bare number is cores, bytes or seconds; with a unit it is read where the API's own amounts are.
+    text = text.strip().replace(" ", "").removesuffix("B")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text
