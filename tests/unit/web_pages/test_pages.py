@@ -1,0 +1,288 @@
+"""What the pages show and do for a person without JavaScript."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from app.domain.admission import Limits
+from app.domain.events import Entry, Kind, encode, output_fields
+from app.domain.lifecycle import Step, transition
+from app.domain.question import parse_asked
+from app.domain.run import Progress, Run
+from app.store.chunks import Chunk
+from tests.unit.web.doubles import Site
+from tests.unit.web_pages.browser import Browser, Forms
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
+
+
+def running(site: Site, **fields: object) -> Run:
+    """A run of Ann's that a supervisor holds."""
+    run_id = site.submit(**fields)["id"]
+    site.services.runs.dispatch_next(Limits(100, 10, 100, 10))
+    claimed = site.services.runs.claim(run_id, "p1", 60)
+    if claimed is None:
+        raise AssertionError("the run could not be claimed")
+    return site.services.runs.save(claimed, transition(claimed, Step.START, site.services.runs.now()))
+
+
+def ask(site: Site, run: Run, number: int = 1, **fields: object) -> str:
+    stored, _ = site.services.questions.ask(
+        run.id, run.token, 1, parse_asked({"number": number, "text": "Really?", **fields}), 10
+    )
+    return stored.id
+
+
+def test_the_form_makes_a_run_and_the_same_form_makes_no_second(site: Site, ann: Browser) -> None:
+    form = Forms(ann.get("/new").text).found["/new"]
+    fields = {
+        **form,
+        "script": "print(1)\r\nprint(2)",
+        "args": "a 'b c'",
+        "env": "A=1\r\nB=x=y",
+        "labels": "team=red",
+        "memory": "64 MiB",
+        "timeout": "90",
+        "priority": "high",
+        "stdin": "1",
+    }
+    first = ann.client.post("/new", data=fields)
+    assert first.status_code == 303
+    run = site.services.runs.get(first.location.rsplit("/")[-1])
+    assert run is not None and run.owner_id == site.people["ann"].id and run.priority == "high"
+    spec = run.spec
+    assert (spec.script, spec.language, spec.args) == ("print(1)\nprint(2)", "python", ("a", "b c"))
+    assert (dict(spec.env), dict(spec.labels)) == ({"A": "1", "B": "x=y"}, {"team": "red"})
+    assert (spec.memory_bytes, spec.timeout_s, spec.stdin, spec.network) == (64 * 1024**2, 90, True, True)
+    assert ann.client.post("/new", data=fields).location == first.location
+    assert ann.client.post("/new", data={**fields, "args": "other"}).location != first.location
+    again = Forms(ann.get(f"/new?from={run.id}").text).found["/new"]
+    kept = ("script", "language", "args", "env", "labels", "timeout", "priority", "stdin")
+    assert {name: again[name] for name in kept} == {
+        "script": "print(1)\nprint(2)",
+        "language": "python",
+        "args": "a 'b c'",
+        "env": "A=1\nB=x=y",
+        "labels": "team=red",
+        "timeout": "90s",
+        "priority": "high",
+        "stdin": "1",
+    }
+
+
+def test_a_command_takes_the_place_of_a_script(site: Site, ann: Browser) -> None:
+    answer = ann.send("/new", "/new", kind="command", command="echo 'a b'", script="left over")
+    run = site.services.runs.get(answer.location.rsplit("/")[-1])
+    assert run is not None and run.spec.command == ("echo", "a b") and run.spec.script is None
+
+
+def test_every_fault_stands_beside_its_field_and_the_input_is_kept(ann: Browser) -> None:
+    answer = ann.send(
+        "/new", "/new", script="keep me", cpu="99", memory="much", env="NO SIGN", priority="urgent", args="'", labels="-=x"
+    )
+    assert answer.status_code == 422
+    for name in ("cpu", "memory", "env", "priority", "args", "labels"):
+        assert f'id="{name}-problem"' in answer.text, name
+    kept = Forms(answer.text).found["/new"]
+    assert (kept["script"], kept["memory"], kept["env"], kept["args"]) == ("keep me", "much", "NO SIGN", "'")
+
+
+def test_uploaded_files_are_kept_over_a_fault(site: Site, ann: Browser) -> None:
+    form = Forms(ann.get("/new").text).found["/new"]
+    upload = (io.BytesIO(b"x,y\n1,2\n"), "data.csv")
+    faulty = ann.client.post("/new", data={**form, "script": "", "upload": [upload, (io.BytesIO(b"\xff"), "raw.bin")]})
+    assert faulty.status_code == 422 and "raw.bin is not UTF-8 text" in faulty.text and 'id="script-problem"' in faulty.text
+    kept = Forms(faulty.text).found["/new"]
+    answer = ann.client.post("/new", data={**kept, "script": "cat data.csv", "language": "bash"})
+    run = site.services.runs.get(answer.location.rsplit("/")[-1])
+    assert run is not None and dict(run.spec.files) == {"data.csv": "x,y\n1,2\n"}
+
+
+@pytest.mark.trap("C10")
+def test_a_full_queue_is_said_on_the_form(folder: Path) -> None:
+    site = Site(folder, Limits(1, 0, 100, 0))
+    ann = Browser(site).sign_in("ann")
+    assert ann.send("/new", "/new", script="1").status_code == 303
+    refused = ann.send("/new", "/new", script="keep me")
+    assert refused.status_code == 429 and "the limit is 1" in refused.text and "keep me" in refused.text
+
+
+def test_the_list_is_filtered_and_paged(site: Site, ann: Browser) -> None:
+    for number in range(55):
+        site.submit(command=[f"number-{number}"], script=None, language=None, labels={"odd": str(number % 2)})
+    first = ann.get("/").text
+    assert "number-54" in first and "number-5<" in first and "number-4<" not in first
+    older = first.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
+    assert "number-4<" in ann.get(older).text and "number-5<" not in ann.get(older).text
+    odd = ann.get("/?label=odd:1").text
+    assert "number-1<" in odd and "number-2<" not in odd
+    assert "No runs match" in ann.get("/?status=ended").text and "number-54" in ann.get("/?status=open&priority=normal").text
+    assert ann.get("/?status=nonsense&before=x&label=&priority=9").status_code == 200
+
+
+@pytest.mark.trap("S16")
+def test_the_runs_of_others_do_not_exist(site: Site, ann: Browser, root: Browser) -> None:
+    run = site.submit("bob", command=["secret-of-bob"], script=None, language=None)["id"]
+    assert "secret-of-bob" not in ann.get("/").text + ann.get("/queue").text
+    for path in (f"/runs/{run}", f"/runs/{run}/panel", f"/new?from={run}"):
+        assert ann.get(path).status_code == 404 and root.get(path).status_code == 200
+    csrf = Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]
+    for action in ("cancel", "priority", "input"):
+        answer = ann.client.post(f"/runs/{run}/{action}", data={"csrf_token": csrf, "priority": "high"})
+        assert answer.status_code == 404
+    assert "secret-of-bob" in root.get("/").text and "secret-of-bob" in root.get("/queue").text
+
+
+def test_a_queued_run_says_why_it_waits_and_can_be_steered(site: Site, ann: Browser) -> None:
+    run = site.submit()["id"]
+    page = ann.get(f"/runs/{run}").text
+    assert "1st in the queue" in page
+    changed = ann.send(f"/runs/{run}", f"/runs/{run}/priority", priority="critical")
+    assert changed.location == f"/runs/{run}" and "The priority is critical now." in ann.get(changed.location).text
+    assert ann.send(f"/runs/{run}", f"/runs/{run}/priority", priority="URGENT").status_code == 422
+    ann.send(f"/runs/{run}", f"/runs/{run}/cancel")
+    ended = ann.get(f"/runs/{run}").text
+    assert "CancelledByUser" in ended and f"/runs/{run}/cancel" not in ended
+
+
+@pytest.mark.trap("Q6")
+@pytest.mark.parametrize(
+    ("asked", "sent", "value"),
+    [
+        ({"kind": "confirm"}, {"value": "false"}, False),
+        ({"kind": "choice", "choices": ["red", "blue"]}, {"value": "blue"}, "blue"),
+        ({"kind": "text"}, {"value": "a\r\nb"}, "a\nb"),
+        ({"kind": "number"}, {"value": "2.5"}, 2.5),
+        (
+            {
+                "kind": "form",
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "n": {"type": "integer"},
+                        "ok": {"type": "boolean"},
+                        "c": {"enum": [1, "x"]},
+                        "t": {"type": "string"},
+                    },
+                    "required": ["n"],
+                },
+            },
+            {"field.n": "3", "field.ok": "1", "field.c": "1", "field.t": ""},
+            {"n": 3, "ok": True, "c": 1},
+        ),
+        ({"kind": "form", "schema": {"type": "array"}}, {"value": "[1, 2]"}, [1, 2]),
+    ],
+)
+def test_a_question_is_answered_with_a_plain_form(
+    site: Site, ann: Browser, asked: dict[str, object], sent: dict[str, str], value: object
+) -> None:
+    run = running(site)
+    question = ask(site, run, **asked)
+    page, action = f"/runs/{run.id}", f"/questions/{question}/answer"
+    wrong = ann.send(page, action, **dict.fromkeys(sent, "nonsense")) if asked["kind"] not in ("text",) else None
+    assert wrong is None or wrong.status_code == 422
+    assert ann.send(page, action, **sent).location == page
+    stored = site.services.questions.get(question)
+    assert stored is not None and stored.value == value and stored.answered_by == "ann"
+    assert action not in ann.get(page).text and "Answered by ann" in ann.get(page).text
+
+
+def test_a_secret_is_never_shown(site: Site, ann: Browser) -> None:
+    run = running(site)
+    question = ask(site, run, kind="secret", text="Password?")
+    assert 'type="password"' in ann.get(f"/runs/{run.id}").text
+    ann.send(f"/runs/{run.id}", f"/questions/{question}/answer", value="hunter2")
+    page = ann.get(f"/runs/{run.id}").text
+    assert "hunter2" not in page and "(secret)" in page
+
+
+def test_a_question_for_anyone_is_answered_without_seeing_the_run(site: Site, ann: Browser) -> None:
+    run = running(site)
+    closed, everyone = ask(site, run), ask(site, run, 2, who="anyone", text="Anyone there?")
+    bob = Browser(site).sign_in("bob")
+    assert "Anyone there?" in bob.get("/questions").text and "Really?" not in bob.get("/questions").text
+    assert bob.send("/questions", f"/questions/{everyone}/answer", value="yes").location == "/questions"
+    csrf = Forms(bob.get("/account").text).found["/sign-out"]["csrf_token"]
+    answer = bob.client.post(f"/questions/{closed}/answer", data={"csrf_token": csrf, "value": "x"})
+    assert answer.status_code == 404 and "1 question waits" in ann.get("/").text
+
+
+def test_input_reaches_a_run_that_reads_it(site: Site, ann: Browser) -> None:
+    run = running(site, stdin=True)
+    page = f"/runs/{run.id}"
+    ann.send(page, f"{page}/input", data="hello")
+    ann.send(page, f"{page}/input", eof="1")
+    assert [(item.data, item.eof) for item in site.services.inputs.undelivered(run.id)] == [("hello\n", False), ("", True)]
+
+
+def test_output_is_shown_as_text_only(site: Site, ann: Browser) -> None:
+    run = running(site, command=[HOSTILE], script=None, language=None, labels={"x": HOSTILE})
+    data = ("\x1b[31mred\x1b[0m 10%\r20%\n" + HOSTILE + "\n").encode()
+    entry = Entry(1, encode(1, 1, 0.0, Kind.OUTPUT, output_fields("stdout", 0, data)))
+    chunk = Chunk.pack([entry], 1, 0, len(data), 0)
+    site.services.chunks.archive(run.id, run.token, chunk, Progress(1, 1, len(data), 0))
+    ask(site, run, kind="choice", choices=[HOSTILE, "b"], text=HOSTILE)
+    for path in (f"/runs/{run.id}", "/", "/queue", "/questions", f"/new?from={run.id}"):
+        page = ann.get(path).text
+        assert "<script>alert" not in page and "<img src=x" not in page, path
+    shown = ann.get(f"/runs/{run.id}").text
+    assert "<pre>20%\n&lt;script&gt;" in shown and "{{7*7}}" in shown and "\x1b" not in shown
+
+
+def test_the_page_s_own_script_gets_short_answers(site: Site, ann: Browser) -> None:
+    run = site.submit()["id"]
+    live = {"X-Podwire-Live": "1", "X-CSRF-Token": Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]}
+    assert ann.client.post(f"/runs/{run}/cancel", headers=live).status_code == 204
+    refused = ann.client.post(f"/runs/{run}/input", headers=live, data={"data": "x"})
+    assert refused.status_code == 409 and refused.get_json()["message"] == "This run has ended."
+    ann.client.delete_cookie("podwire_session")
+    assert ann.client.post(f"/runs/{run}/cancel", headers=live).status_code == 401
+
+
+def test_nul_characters_are_refused_everywhere(site: Site, ann: Browser) -> None:
+    for path in ("/?label=a:%00", "/sign-in/link/%00", "/admin/users?x=%00"):
+        assert ann.get(path).status_code in (400, 404)
+    assert ann.send("/new", "/new", script="a\0b").status_code == 400
+
+
+def test_a_token_is_made_shown_once_and_revoked(site: Site, ann: Browser) -> None:
+    made = ann.send("/account", "/account/tokens", name="laptop", days="")
+    plain = made.text.split('value="pw_')[1].split('"')[0]
+    assert made.status_code == 201 and site.services.users.person_of_token("pw_" + plain) == site.people["ann"]
+    page = ann.get("/account").text
+    assert plain not in page and "laptop" in page
+    token = next(token for token in site.services.users.list_tokens(site.people["ann"].id) if token.name == "laptop")
+    ann.send("/account", f"/account/tokens/{token.id}/revoke")
+    assert site.services.users.person_of_token("pw_" + plain) is None
+    bobs = site.services.users.list_tokens(site.people["bob"].id)[0]
+    csrf = Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]
+    assert ann.client.post(f"/account/tokens/{bobs.id}/revoke", data={"csrf_token": csrf}).status_code == 404
+
+
+def test_an_admin_adds_a_user_who_signs_in_by_link(site: Site, root: Browser) -> None:
+    made = root.send("/admin/users", "/admin/users", name="eve", role="user")
+    link = made.text.split("/sign-in/link/")[1].split('"')[0]
+    eve = Browser(site)
+    assert eve.get(f"/sign-in/link/{link}").location == "/"
+    assert root.send("/admin/users", "/admin/users", name="eve", role="user").status_code == 409
+    person = site.services.users.by_name("eve")
+    assert person is not None
+    root.send("/admin/users", f"/admin/users/{person.person.id}/role")
+    assert eve.get("/admin/users").status_code == 200
+    root.send("/admin/users", f"/admin/users/{person.person.id}/disabled")
+    assert eve.get("/").location == "/sign-in"
+    me = site.people["root"].id
+    assert root.send("/admin/users", f"/admin/users/{me}/disabled").status_code == 409
+
+
+def test_only_admins_manage_users(site: Site, ann: Browser) -> None:
+    csrf = Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]
+    bob = site.people["bob"].id
+    assert ann.get("/admin/users").status_code == 403
+    for action in ("/admin/users", *(f"/admin/users/{bob}/{what}" for what in ("link", "role", "disabled"))):
+        answer = ann.client.post(action, data={"csrf_token": csrf, "name": "x", "role": "admin", "disabled": "1"})
+        assert answer.status_code == 403, action
+    assert len(site.services.users.list()) == 3
