@@ -110,7 +110,7 @@ def token_revoke(options: argparse.Namespace) -> int:
     return 0
 
 
-LINK_PATH = "/login/"
+LINK_PATH = "/sign-in/link/"
 
 
 def base_url(public_url: str, bind: str) -> str:
