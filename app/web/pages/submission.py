@@ -14,7 +14,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import FieldError, InvalidInput, PodwireError
 from app.domain.run import Priority
-from app.domain.spec import RunSpec
+from app.domain.spec import RunSpec, check_spec
 from app.service import look
 from app.service.submit import submit
 from app.web.auth import current_person
@@ -45,7 +45,7 @@ def submit_run() -> AnyResponse:
     try:
         asked = run_request({**body, "files": files}, services.spec_limits)
         if faults or more:
-            raise InvalidInput([])
+            raise InvalidInput(_other_faults(asked.spec(), {fault.field for fault in (*faults, *more)}))
         key = hashlib.sha256(f"{request.form.get('nonce')} {asked.fingerprint()}".encode()).hexdigest()
         taken = submit(
             services, person, asked.spec(), asked.priority, idempotency_key=f"page-{key}", request_hash=asked.fingerprint()
@@ -124,6 +124,11 @@ def read_files(form: Mapping[str, str], uploads: Sequence[FileStorage]) -> tuple
             except UnicodeDecodeError:
                 faults.append(FieldError("files", f"{upload.filename} is not UTF-8 text"))
     return files, faults
+
+
+def _other_faults(spec: RunSpec, known: set[str]) -> list[FieldError]:
+    # A field that could not be read is empty in the spec, which may be a fault that nobody made.
+    return [fault for fault in check_spec(spec, context().services.spec_limits) if fault.field not in known | {"script"}]
 
 
 def _form(

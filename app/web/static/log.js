@@ -19,6 +19,7 @@ export class Log {
     box.addEventListener("wheel", (event) => event.deltaY < 0 && this.follow(false), { passive: true });
     box.addEventListener("touchmove", () => this.follow(false), { passive: true });
     box.addEventListener("pointerdown", () => this.follow(false));
+    new ResizeObserver(() => this.bottom()).observe(box);
     box.addEventListener("keydown", (event) => {
       if (["ArrowUp", "PageUp", "Home"].includes(event.key)) this.follow(false);
       if (event.key === "End") this.follow(true);
@@ -48,7 +49,11 @@ export class Log {
     if (this.following === on) return;
     this.following = on;
     this.onFollow(on);
-    if (on) this.box.scrollTop = this.box.scrollHeight;
+    this.bottom();
+  }
+
+  bottom() {
+    if (this.following) this.box.scrollTop = this.box.scrollHeight;
   }
 
   later(step) {
@@ -77,7 +82,7 @@ export class Log {
     for (const row of [...terminal.changed].sort((a, b) => a - b)) if (row >= oldest) this.drawRow(row);
     terminal.changed.clear();
     this.trim(oldest);
-    if (this.following) this.box.scrollTop = this.box.scrollHeight;
+    this.bottom();
   }
 
   drawRow(row) {

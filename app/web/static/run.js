@@ -12,6 +12,7 @@ const announce = document.getElementById("announce");
 const box = document.getElementById("log");
 const decoder = new TextDecoder();
 const title = document.title;
+const opened = Number(document.body.dataset.now);
 
 const log = new Log(box, document.getElementById("dropped"), (on) => follow.setAttribute("aria-pressed", on));
 
@@ -19,12 +20,17 @@ function bytesOf(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
 }
 
+// For those who hear the page: news only, not the history that is read when it opens.
+function tell(event, text) {
+  if (event.time > opened - 5) announce.textContent = text;
+}
+
 const show = {
   output: (event) => log.write(event.stream, event.text ?? decoder.decode(bytesOf(event.base64))),
   notice: (event) => log.say(event.message),
   status: (event) => event.message && log.say(event.message),
-  question: (event) => { announce.textContent = `The program asks: ${event.question.text}`; },
-  end: (event) => { announce.textContent = `The run has ended: ${event.message}`; },
+  question: (event) => tell(event, `The program asks: ${event.question.text}`),
+  end: (event) => tell(event, `The run has ended: ${event.message}`),
 };
 
 function states(name, seconds) {
@@ -74,7 +80,8 @@ async function refresh() {
   const final = fresh.getElementById("panel").dataset.final === "1";
   if (final) document.getElementById("stdin")?.remove();
   const open = document.querySelector(".question.open");
-  document.title = open ? `(?) ${title}` : title.replace(/^[^·]+/, `${fresh.querySelector(".badge").textContent} `);
+  const status = document.querySelector("#part-head .badge").textContent;
+  document.title = (open ? "(?) " : "") + title.replace(/^[^·]+/, `${status} `);
 }
 
 // What somebody may be typing into stays as it is until its state has changed.
