@@ -4,8 +4,9 @@ Everything before the program's first instruction is paid for by everyone who wa
 (enum, json, socket and signal take 3 to 6 ms each) and takes its configuration as NUL-separated `key=value`.
 
 Locks and processes. The agent holds a lock on the file `lock` as long as it lives, and so does the guardian, a copy of the
-agent which leads the program's process group and waits for the agent's death: then it kills the group, itself included. A
-free lock therefore means that the agent *and* the program are gone. The file holds the two process ids with their start times.
+agent which leads the program's process group and waits for the agent's death: then it kills the group, itself included, and
+lets go of the lock when all are dead. A free lock therefore means that the agent *and* the program are gone. The file holds the
+two process ids with their start times.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import errno
 import fcntl
 import os
 import struct
+import time
 
 WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+DIE_WITHIN_S = 5.0
 DEFAULT_PATH = b"/usr/local/bin:/usr/bin:/bin"
 
 
@@ -44,6 +47,10 @@ class Born:
     def __init__(self, folder: int, config: Config, lock: int, life: int) -> None:
         self.folder, self.config, self.lock, self.life = folder, config, lock, life
         self.guardian = self.pid = 0
+        # Opened before the program is there to put something else in their place.
+        self.desk = os.open("podwire/ask", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+        # Both directions: it never ends, and an asker that opens it never waits.
+        self.bell = os.open("podwire/bell", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         self.stdin = self.stdout = self.stderr = -1
         self.error = ""
 
@@ -115,7 +122,31 @@ def _guard(life_read: int) -> None:
             continue  # SIGKILL, SIGSTOP and the two of the C library
     while os.read(life_read, 1):
         pass
-    os.kill(0, _signal.SIGKILL)
+    group = os.getpid()
+    try:
+        leads = os.fork()
+    except OSError:
+        os.kill(0, _signal.SIGKILL)
+    if leads:
+        _signal.pause()  # lead the group until the end: its number cannot become another's before that
+    os.setsid()
+    os.killpg(group, _signal.SIGKILL)
+    # A killed process goes on for moments. The lock, which this one still holds, says that nothing does.
+    until = time.monotonic() + DIE_WITHIN_S
+    while time.monotonic() < until and _alive(group):
+        time.sleep(0.002)
+
+
+def _alive(group: int) -> bool:
+    for name in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{int(name)}/stat", "rb") as file:
+                state, _, member_of = file.read().rpartition(b")")[2].split()[:3]
+        except (OSError, ValueError):
+            continue  # not a process, or not any more
+        if int(member_of) == group and state not in b"ZX":
+            return True
+    return False
 
 
 def _start(born: Born) -> None:

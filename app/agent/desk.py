@@ -27,9 +27,9 @@ class Handed:
 class Desk:
     """The folder of requests and replies. Whatever lies in it, no method raises for it, except `answer`."""
 
-    def __init__(self, folder: int, path: str) -> None:
-        """Hold the folder by descriptor, so that nothing put in its place later is ever followed."""
-        self._folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    def __init__(self, folder: int) -> None:
+        """Take the folder by descriptor, so that nothing put in its place later is ever followed."""
+        self._folder = folder
         self._stuck: set[str] = set()
 
     def collect(self) -> list[Handed]:

@@ -54,7 +54,7 @@ class Life:
         self._spool = Spool(born.folder)
         self._cap = Cap(int(number(b"output_limit", 64 * 1024 * 1024)))
         self._recorder = Recorder(self._record_output)
-        self._desk = Desk(born.folder, "podwire/ask")
+        self._desk = Desk(born.desk)
         self._questions: list[Open] = []
         self._max_questions = int(number(b"max_questions", 1000))
         self._stdin = Stdin(born.stdin)
@@ -70,7 +70,7 @@ class Life:
         self._budget_s, self._spent_at = number(b"backstop_s", 1e9), now
         self._linger_s = number(b"linger_s", 3600)
         self._heartbeat_at = now
-        self._desk_at = 0.0  # look at once: who asked before the bell could be heard must not wait
+        self._desk_at = 0.0  # look at once: somebody may have asked already
         self._leave_at = self._exit_at = float("inf")
 
     # --- beginning and end
@@ -87,9 +87,7 @@ class Life:
             self._watch(fd, partial(self._read, fd))
         self._exited = os.pidfd_open(self._born.pid)
         self._watch(self._exited, self._reap)
-        # Opened for both directions: it never ends, and an asker that opens it never waits.
-        self._bell = os.open("podwire/bell", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._born.folder)
-        self._watch(self._bell, self._rung)
+        self._watch(self._born.bell, self._rung)
 
     def loop(self) -> None:
         """Serve everything that is ready, again and again, until it is time to leave."""
@@ -205,7 +203,7 @@ class Life:
 
     def _rung(self) -> None:
         try:
-            os.read(self._bell, READ_BYTES)
+            os.read(self._born.bell, READ_BYTES)
         except BlockingIOError:
             return
         self._look_at_desk()

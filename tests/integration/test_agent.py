@@ -16,6 +16,7 @@ import pytest
 from app.agent.wire import Kind
 from app.domain.errors import AttemptGone, LauncherUnavailable
 from app.domain.ports import Attempt
+from app.launch.folder import held
 from app.launch.local import LocalLauncher
 from tests.contract.attempts import DEADLINE_S, Follower, attempt, bash, clear, python
 
@@ -110,6 +111,7 @@ import json, sys
 from pathlib import Path
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
+from app.launch.folder import held
 from app.launch.local import LocalLauncher
 root, run_id, spec, rounds = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 launcher = LocalLauncher(Path(root), {"bash": ("bash",)}, 600)
@@ -168,9 +170,11 @@ def test_the_program_outlives_the_process_that_launched_it(launcher: LocalLaunch
     process = worker(root, what)
     tell(process)
     assert process.stdout and process.stdout.readline() == "done\n"
+    follower = Follower(launcher, what)
+    follower.until(lambda: b"before" in follower.output())
     os.killpg(process.pid, signal.SIGTERM)
     dismiss(process)
-    follower = Follower(launcher, what)
+    follower.drop()
     follower.send(Kind.INPUT, "input-1", data="x\n")
     assert follower.to_end()["exit_code"] == 0
     assert follower.output() == b"before\nafter\n"
@@ -249,6 +253,25 @@ def test_the_end_is_known_after_the_agent_left(launcher: LocalLauncher, root: Pa
     beyond = Follower(launcher, what, late.position)
     with pytest.raises(AttemptGone):
         beyond.until(lambda: False)
+
+
+def test_a_second_agent_does_not_start_what_has_ended(launcher: LocalLauncher, root: Path, tmp_path: Path) -> None:
+    marks = tmp_path / "marks"
+    what = bash(f"echo x >> {marks}")
+    follower = launched(launcher, what)
+    follower.to_end()
+    pid = agent_pid(root, what)
+    follower.send(Kind.FINISH, "finish")
+    follower.drop()
+    wait_for(lambda: not alive(pid))
+    folder = root / "attempts" / f"{what.run_id}-1"
+    for _ in range(3):
+        subprocess.run([sys.executable, "-I", "-S", str(ROOT / "app/agent/__main__.py"), str(folder)], check=True)
+        wait_for(lambda: not held(folder))
+    late = Follower(launcher, what)
+    late.to_end()
+    assert late.frames() == follower.frames()
+    assert marks.read_text() == "x\n"
 
 
 def test_removing_ends_processes_that_left_the_group(launcher: LocalLauncher, tmp_path: Path) -> None:
@@ -408,7 +431,7 @@ def test_the_errors_of_the_python_module(launcher: LocalLauncher) -> None:
 def test_hostile_files_among_the_questions_stop_nothing(launcher: LocalLauncher) -> None:
     script = (
         "cd $PODWIRE_DIR/ask; mkfifo p.ask; mkdir d.ask; ln -s /dev/zero z.ask; ln -s /etc/passwd l.ask; printf '{' > j.ask\n"
-        "head -c 200000 /dev/zero > big.ask; printf '{\"text\":\"\\\\ud800\"}' > s.ask; printf '[1]' > a.ask; chmod 0 a.ask\n"
+        "head -c 200000 /dev/zero > big.ask; printf '{\"text\":\"\\\\ud800\"}' > s.ask; printf '[1]' > a.ask; chmod 0 a.ask 2>&-\n"
         "mkdir x.reply; printf 'text\\n lost\\n' > x.ask; for i in $(seq 50); do printf . 1<>$PODWIRE_DIR/bell; done\n"
         "rm $PODWIRE_DIR/bell; ask still; cat j.reply s.reply\n"
     )
@@ -418,8 +441,15 @@ def test_hostile_files_among_the_questions_stop_nothing(launcher: LocalLauncher)
     assert follower.answer(int(str(by_text["lost"])), "x")["ok"] is False
     assert follower.answer(int(str(by_text["still"])), "here")["ok"] is True
     assert follower.to_end()["exit_code"] == 0
-    assert follower.output().startswith(b"here\n")
-    assert follower.output().count(b'"refused"') == 2
+    assert follower.output(Kind.STDOUT).startswith(b"here\n")
+    assert follower.output(Kind.STDOUT).count(b'"refused"') == 2
+
+
+def test_a_program_that_takes_its_own_folder_away_goes_on(launcher: LocalLauncher) -> None:
+    for _ in range(5):
+        follower = launched(launcher, bash('rm -rf "$PODWIRE_DIR"; echo gone; echo still here'))
+        assert follower.to_end()["exit_code"] == 0
+        assert follower.output() == b"gone\nstill here\n"
 
 
 # --- limits and surroundings

@@ -14,8 +14,8 @@ def ask(tmp_path):
 
 
 @pytest.fixture
-def desk(tmp_path):
-    return Desk(os.open(tmp_path, os.O_RDONLY), "ask")
+def desk(ask):
+    return Desk(os.open(ask, os.O_RDONLY))
 
 
 def test_requests_are_taken_once_and_oldest_first(ask, desk):
