@@ -180,6 +180,15 @@ class Podwire:
         for process in self.processes:
             wait_until(lambda one=process: self._serves(one), f"{process.name} was ready\n{process.tail()}")  # type: ignore[misc]
 
+    def must_run(self) -> None:
+        """Fail when a process has ended that nobody started again; start it, for the sake of the tests that follow."""
+        dead = [process for process in self.processes if not process.running]
+        for process in dead:
+            process.start()
+        self.wait_ready()
+        if dead:
+            raise RuntimeError(f"{', '.join(process.name for process in dead)} had ended")
+
     def _serves(self, process: Process) -> bool:
         if not process.running:
             raise RuntimeError(f"{process.name} ended by itself:\n{process.tail()}")

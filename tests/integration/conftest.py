@@ -59,9 +59,10 @@ def _start(stack: ExitStack, postgres: Postgres, **options: Any) -> Podwire:
 
 
 @pytest.fixture
-def client(podwire: Podwire) -> Client:
-    """A new person, whose requests go to the replicas in turn."""
-    return podwire.client()
+def client(podwire: Podwire) -> Iterator[Client]:
+    """A new person, whose requests go to the replicas in turn. After the test, every process must run."""
+    yield podwire.client()
+    podwire.must_run()
 
 
 @pytest.fixture
