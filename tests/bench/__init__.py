@@ -1,0 +1,1 @@
+"""Benchmarks, started by `scripts/bench`; pytest collects nothing here, and nothing passes or fails."""

@@ -1,0 +1,54 @@
+"""The command line of the benchmarks; `scripts/bench` starts it."""
+
+from __future__ import annotations
+
+import argparse
+
+from tests.bench import fanout, overhead, submit
+from tests.bench.figures import machine
+
+PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sqlalchemy", "channels", "channels-redis")
+
+
+def main() -> None:
+    """Parse, and run the benchmarks one after the other."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures Podwire beside plainer ways; nothing passes or fails.")
+    parts = parser.add_subparsers(dest="part", required=True)
+    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "all": [_fanout, _submit, _overhead]}
+    for name, own in adders.items():
+        part = parts.add_parser(name)
+        part.add_argument("--rounds", type=int, default=3, help="how often each side is measured, in turn (default %(default)s)")
+        for add in own:
+            add(part)
+    options = parser.parse_args()
+    print(machine(PACKAGES))
+    for module in (fanout, submit, overhead):
+        if options.part in ("all", module.__name__.rpartition(".")[2]):
+            module.run(options)
+
+
+def _fanout(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--parts", nargs="+", choices=["one", "many", "idle"], default=["one", "many", "idle"])
+    part.add_argument("--servers", nargs="+", default=["podwire", "channels", "flask-sock"], metavar="SERVER")
+    part.add_argument("--sockets", type=int, default=1_000, help="sockets that watch one run (default %(default)s)")
+    part.add_argument("--runs", type=int, default=1_000, help="runs with one socket each (default %(default)s)")
+    part.add_argument("--idle", type=int, default=10_000, help="idle sockets (default %(default)s)")
+    part.add_argument("--seconds", type=float, default=2.0, help="how long each rate is kept up (default %(default)s)")
+    part.add_argument("--asgi", choices=["daphne", "uvicorn"], default="daphne", help="what serves Channels")
+    part.add_argument("--layer", choices=["core", "pubsub"], default="core", help="which layer of channels_redis")
+    part.add_argument("--verbose", action="store_true", help="print each step")
+
+
+def _submit(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--databases", nargs="+", choices=["postgresql", "sqlite"], default=["postgresql", "sqlite"])
+    part.add_argument("--requests", type=int, default=1_000, help="submissions in each round (default %(default)s)")
+    part.add_argument("--connections", type=int, default=16, help="connections kept open (default %(default)s)")
+
+
+def _overhead(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--programs", nargs="+", choices=list(overhead.PROGRAMS), default=list(overhead.PROGRAMS))
+    part.add_argument("--pairs", type=int, default=40, help="runs of each program (default %(default)s)")
+
+
+if __name__ == "__main__":
+    main()
