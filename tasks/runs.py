@@ -8,7 +8,7 @@ from app.supervise.supervisor import Drained, supervise
 from tasks.celery_app import app, worker
 
 
-@app.task(name="runs.supervise")  # type: ignore[untyped-decorator]
+@app.task(name="runs.supervise")
 def supervise_run(run_id: str) -> None:
     """Supervise the run, or leave it to the process that does. A draining worker gives the message back."""
     try:
