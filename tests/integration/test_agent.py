@@ -431,7 +431,8 @@ def test_the_errors_of_the_python_module(launcher: LocalLauncher) -> None:
 def test_hostile_files_among_the_questions_stop_nothing(launcher: LocalLauncher) -> None:
     script = (
         "cd $PODWIRE_DIR/ask; mkfifo p.ask; mkdir d.ask; ln -s /dev/zero z.ask; ln -s /etc/passwd l.ask; printf '{' > j.ask\n"
-        "head -c 200000 /dev/zero > big.ask; printf '{\"text\":\"\\\\ud800\"}' > s.ask; printf '[1]' > a.ask; chmod 0 a.ask 2>&-\n"
+        "head -c 200000 /dev/zero > big.ask; printf '{\"text\":\"\\\\ud800\"}' > s.ask; printf '[1]' > a.ask\n"
+        "chmod 0 a.ask 2>&-\n"
         "mkdir x.reply; printf 'text\\n lost\\n' > x.ask; for i in $(seq 50); do printf . 1<>$PODWIRE_DIR/bell; done\n"
         "rm $PODWIRE_DIR/bell; ask still; cat j.reply s.reply\n"
     )
