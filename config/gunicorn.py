@@ -52,3 +52,9 @@ def post_worker_init(worker: Any) -> None:
         leave(number, frame)
 
     signal.signal(signal.SIGTERM, on_term)
+
+
+def worker_exit(server: Any, worker: Any) -> None:
+    """Let the streams end: they are served outside of gunicorn's count of connections."""
+    if hasattr(worker, "wsgi"):
+        worker.wsgi.extensions["podwire"].drain.finish(_settings.drain_s + 10)

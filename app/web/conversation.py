@@ -54,9 +54,8 @@ def converse(watch: Watch, wire: Wire) -> None:
         wire.say_goodbye(violation.code, violation.reason)
         wire.linger()
     except WireClosed:
-        return
-    finally:
-        wire.finish()
+        # Said while the client was still talking. Cutting now could destroy what is on its way to it.
+        wire.linger()
 
 
 def _send(watch: Watch, wire: Wire, session: Session) -> None:
@@ -104,7 +103,7 @@ class _Commands:
         """Read until the connection is over. Raises: Violation, WireClosed."""
         for text in self._wire.messages():
             if text is not None:
-                self._wire.send_frames((self._reply(text),))
+                self._wire.send_frames((self._reply(text),), urgent=True)
             elif time.monotonic() - self._checked_at > RECHECK_S:
                 self._recheck()
 

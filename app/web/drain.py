@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _thread
+import time
 
 from app.domain.errors import Draining
 from app.web.sockets import Sockets
@@ -33,6 +34,13 @@ class Drain:
             self._begun = True
             # Unlike a Thread, this does not wait for its start: a signal handler must not wait.
             _thread.start_new_thread(self.sockets.dismiss_all, (self._window_s,))
+
+    def finish(self, timeout_s: float) -> None:
+        """Begin, if that was not done, and wait until the streams are closed. For the end of the process."""
+        self.begin()
+        deadline = time.monotonic() + timeout_s
+        while self.open_streams and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def check(self) -> None:
         """Let a new stream pass. Raises: Draining."""

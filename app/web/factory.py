@@ -8,7 +8,7 @@ from werkzeug.routing import BaseConverter
 
 from app.live.hub import Hub
 from app.service.services import Services
-from app.web import auth, errors, health, openapi, output, questions, queue, runs, sse, stream
+from app.web import auth, errors, health, openapi, output, pages, questions, queue, runs, sse, stream
 from app.web.context import WebContext
 from app.web.drain import Drain
 from app.web.sockets import Sockets
@@ -44,6 +44,7 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     for module in (runs, questions, queue, output, sse, health, openapi):
         app.register_blueprint(module.bp)
     stream.register(app)
+    pages.register(app)
     app.after_request(_harden)
     if settings.trusted_proxies:
         count = settings.trusted_proxies

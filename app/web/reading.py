@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from werkzeug.exceptions import RequestEntityTooLarge
 
 from app.domain.errors import BadRequest, FieldError, InvalidInput, PodwireError
 
@@ -34,7 +35,11 @@ def json_body(max_bytes: int | None = None) -> dict[str, object]:
         raise UnsupportedMediaType()
     if max_bytes is not None:
         request.max_content_length = max_bytes
-    return json_object(request.get_data(cache=False))
+    data = request.get_data(cache=False)
+    if request.content_length is None and len(data) >= (request.max_content_length or math.inf):
+        # Without a Content-Length the stream just stops at the limit.
+        raise RequestEntityTooLarge()
+    return json_object(data)
 
 
 def json_object(data: bytes | str) -> dict[str, object]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import _thread
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import simple_websocket
@@ -36,6 +38,53 @@ def check_handshake(environ: Mapping[str, Any]) -> None:
         raise BadRequest("This address needs a WebSocket handshake of version 13.")
 
 
+class Turns:
+    """A lock under which replies and control frames pass by output, which would otherwise take it again and again."""
+
+    def __init__(self) -> None:
+        """Free."""
+        self._lock = threading.Lock()
+        # Counts by its length: unlike a number, a list grows and shrinks atomically.
+        self._urgent: list[None] = []
+
+    @contextmanager
+    def urgent(self) -> Iterator[None]:
+        """Hold the lock next."""
+        self._urgent.append(None)
+        self._lock.acquire()
+        self._urgent.pop()
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Hold the lock once nobody urgent waits for it."""
+        while self._urgent:
+            # Neither threads nor greenlets hand a lock on to who waits longest.
+            time.sleep(0)
+        with self._lock:
+            yield
+
+    @contextmanager
+    def if_free(self) -> Iterator[bool]:
+        """Hold the lock if nobody does; yields whether."""
+        free = self._lock.acquire(blocking=False)
+        try:
+            yield free
+        finally:
+            if free:
+                self._lock.release()
+
+
+class _NoEvent:
+    """Stands in for the library's event, which nobody waits for."""
+
+    def set(self) -> None:
+        """Do nothing."""
+
+
 class _NoThread:
     """Stands in for the library's reading thread: the thread of the request reads, so that a socket costs one thread less."""
 
@@ -56,13 +105,13 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
     def __init__(self, environ: Mapping[str, Any], silence_s: float = SILENCE_S) -> None:
         """Shake hands on the socket of the checked request. A peer that is silent for twice `silence_s`, or takes nothing
         for `silence_s` seconds while something is to be sent, is given up."""
-        self._sending = threading.Lock()
-        self._gone = threading.Event()
+        self._turns = Turns()
+        self._gone = False
         self._farewell = False
         self._pinged = False
         self._parts: list[str] = []
         self._size = 0
-        super().__init__(_handshake(environ), thread_class=_NoThread, receive_bytes=RECEIVE_BYTES)
+        super().__init__(_handshake(environ), thread_class=_NoThread, event_class=_NoEvent)
         # What was needed for the handshake is most of an idle socket's memory.
         self.environ = None
         self.ws: Connection = vars(self)["ws"].connection
@@ -71,13 +120,13 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
     @property
     def over(self) -> bool:
         """True when nothing can be sent any more."""
-        return self._farewell or self._gone.is_set()
+        return self._farewell or self._gone
 
-    def send_frames(self, frames: tuple[bytes, ...]) -> None:
+    def send_frames(self, frames: tuple[bytes, ...], *, urgent: bool = False) -> None:
         """Send complete frames, in one piece with respect to every other sender. Raises: WireClosed."""
         if not frames:
             return
-        with self._sending:
+        with self._turns.urgent() if urgent else self._turns.patient():
             if self.over:
                 raise WireClosed
             for frame in frames:
@@ -100,7 +149,7 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
 
     def say_goodbye(self, code: int, reason: str = "") -> None:
         """Send the close frame behind what is being sent, and give the peer a moment to answer it. Idempotent."""
-        with self._sending:
+        with self._turns.urgent():
             if self.over:
                 return
             self._farewell = True
@@ -112,7 +161,7 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
 
     def abort(self) -> None:
         """Cut the connection: whoever reads or writes on it is woken. Idempotent."""
-        self._gone.set()
+        self._gone = True
         try:
             self.sock.shutdown(2)
         except OSError:
@@ -129,17 +178,20 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
                 return
 
     def finish(self) -> None:
-        """Nobody uses the connection any more; whoever still tries gets WireClosed. The server closes the socket."""
-        self._gone.set()
+        """Close the connection: nobody reads it any more, and whoever still sends gets WireClosed."""
+        self.abort()
+        self.sock.close()
 
     def _abort_unless_gone(self) -> None:
-        if not self._gone.wait(CLOSING_S):
-            self.abort()
+        deadline = time.monotonic() + CLOSING_S
+        while not self._gone and time.monotonic() < deadline:
+            time.sleep(0.1)
+        self.abort()
 
     def _receive(self) -> bytes | None:
         """Return received bytes, b"" at the end, None after a silence."""
         try:
-            data: bytes = self.sock.recv(self.receive_bytes)
+            data: bytes = self.sock.recv(RECEIVE_BYTES)
         except TimeoutError:
             return None if self._heartbeat() else b""
         except OSError:
@@ -153,15 +205,14 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
             self.abort()
             return False
         # Somebody who is writing at this moment finds out by himself whether the peer is there.
-        if self._sending.acquire(blocking=False):
+        with self._turns.if_free() as free:
+            if not free or self._farewell:
+                return True
+            self._pinged = True
             try:
-                if not self._farewell:
-                    self._pinged = True
-                    self._write(self.ws.send(Ping()))
+                self._write(self.ws.send(Ping()))
             except WireClosed:
                 return False
-            finally:
-                self._sending.release()
         return True
 
     def _on_event(self, event: Event) -> Iterator[str]:
@@ -180,13 +231,13 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
                 yield text
 
     def _pong(self, ping: Ping) -> None:
-        with self._sending:
+        with self._turns.urgent():
             if not self._farewell:
                 self._write(self.ws.send(ping.response()))
 
     def _answer_close(self, event: CloseConnection) -> None:
         """Complete the closing handshake, whether the peer began it, answers ours, or broke the rules of RFC 6455."""
-        with self._sending:
+        with self._turns.urgent():
             if not self._farewell and self.ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
                 self._farewell = True
                 try:
@@ -209,6 +260,10 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
 def _handshake(environ: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of the request the handshake needs: without extensions and subprotocols, which are declined thereby."""
     sockets = {key: environ[key] for key in _SOCKET_KEYS if key in environ}
+    for name in _SOCKET_KEYS[:2]:
+        if name in sockets:
+            # The server closes its own copy when it is done with the request.
+            sockets[name] = sockets[name].dup()
     return {
         **sockets,
         "HTTP_HOST": "podwire",

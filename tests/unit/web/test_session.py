@@ -1,0 +1,92 @@
+"""The rules of a watcher's connection, and amounts as people write them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from app.domain.errors import LimitReached
+from app.domain.events import Position
+from app.live.batch import Reset, make_batch, nothing_more
+from app.service.look import Wait
+from app.web.schemas import AnswerFrame, InputFrame
+from app.web.session import Code, Out, Refusal, Session, Violation, failure, parse_command, success
+from app.web.units import cores, duration_s, size_bytes
+
+END = b'{"epoch":1,"seq":2,"kind":"end"}'
+
+
+def body(frame: bytes) -> dict[str, Any]:
+    """Return the message of an unmasked text frame."""
+    if frame[0] != 0x81:
+        raise AssertionError(frame[:4])
+    skip = {126: 4, 127: 10}.get(frame[1], 2)
+    decoded: dict[str, Any] = json.loads(frame[skip:])
+    return decoded
+
+
+def test_batches_go_out_as_they_are_and_the_end_closes() -> None:
+    session = Session(queued=False)
+    batch = make_batch(1, 1, [END])
+    assert session.on_item(batch) == Out((batch.frame,), Code.ENDED)
+    assert session.on_item(nothing_more(Position(1, 2))) == Out((), Code.ENDED)
+    assert session.on_item(None) == Out()
+    assert body(session.on_item(Reset(2, 5)).frames[0]) == {"type": "reset", "epoch": 2, "seq": 5}
+
+
+def test_the_place_in_the_queue_is_told_when_it_changes() -> None:
+    session = Session(queued=True)
+    (frame,) = session.on_wait(Wait(2, "2nd")).frames
+    assert body(frame) == {"type": "queue", "position": 2, "message": "2nd"}
+    assert session.on_wait(Wait(2, "2nd")) == Out() and session.queued
+    assert session.on_wait(Wait(1, "1st")).frames
+    assert session.on_wait(None) == Out() and not session.queued
+
+
+def test_commands_are_read() -> None:
+    command = parse_command('{"type":"answer","id":"c1","question":"q","value":{"a":[1]}}')
+    assert isinstance(command, AnswerFrame) and command.value == {"a": [1]}
+    command = parse_command('{"type":"input","id":"c2","data":"x\\n"}')
+    assert isinstance(command, InputFrame) and (command.data, command.eof) == ("x\n", False)
+    for text in ("", "5", "{", "{}", '{"type":"input"}', '{"type":"input","id":5}', '{"type":{},"id":"c"}', "[" * 9999):
+        with pytest.raises(Violation) as broken:
+            parse_command(text)
+        assert broken.value.code is Code.BAD_FRAME
+    with pytest.raises(Refusal) as refused:
+        parse_command('{"type":"answer","id":"c3","question":"q"}')
+    reply = body(refused.value.frame)
+    assert (reply["id"], reply["ok"], reply["error"]["errors"][0]["field"]) == ("c3", False, "value")
+
+
+def test_replies_carry_the_facts_of_an_error() -> None:
+    assert body(success("c1", {"id": "not this"})) == {"type": "reply", "id": "c1", "ok": True}
+    error = body(failure("c1", LimitReached("Enough.", limit=3, current=3)))["error"]
+    assert error == {"code": "limit_reached", "message": "Enough.", "limit": 3, "current": 3}
+
+
+@pytest.mark.parametrize(
+    ("read", "given", "amount"),
+    [
+        (size_bytes, "512Mi", 512 * 2**20),
+        (size_bytes, "1.5Gi", 1610612736),
+        (size_bytes, "2k", 2000),
+        (size_bytes, 7, 7),
+        (cores, "500m", 0.5),
+        (cores, "2", 2.0),
+        (cores, 0.25, 0.25),
+        (duration_s, "1h30m", 5400.0),
+        (duration_s, "250ms", 0.25),
+        (duration_s, 90, 90.0),
+    ],
+)
+def test_amounts(read: Any, given: object, amount: float) -> None:
+    assert read(given) == amount
+
+
+@pytest.mark.parametrize("read", [size_bytes, cores, duration_s])
+@pytest.mark.parametrize("given", [None, True, [], "", "x", "-1", "1 Mi", "1MM", "\u0661", 1e999, -1e999, "1" * 40, "5m\n"])
+def test_what_is_no_amount(read: Any, given: object) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        read(given)

@@ -1,0 +1,173 @@
+"""One connection over a socket pair, on real threads: whole frames, pings, the deadline of a write, closing."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import wsproto
+from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Request, TextMessage
+
+from app.domain.errors import BadRequest, TooManySockets
+from app.live.batch import text_frame
+from app.web.sockets import Sockets
+from app.web.wire import Wire, WireClosed, check_handshake
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+
+
+class Peer:
+    """The client's end, with a parser of its own."""
+
+    def __init__(self, near: socket.socket) -> None:
+        self.socket = near
+        near.settimeout(10)
+        self.protocol = wsproto.WSConnection(wsproto.ConnectionType.CLIENT)
+        self.protocol.send(Request("x", "/"))
+        self.protocol.handshake._nonce = KEY.encode()  # type: ignore[attr-defined]
+
+    def events(self) -> Iterator[object]:
+        while data := self.socket.recv(65536):
+            self.protocol.receive_data(data)
+            yield from self.protocol.events()
+
+    def send(self, event: wsproto.events.Event) -> None:
+        self.socket.sendall(self.protocol.send(event))
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    near, far = socket.socketpair()
+    with near, far:
+        yield near, far
+
+
+def make(ends: tuple[socket.socket, socket.socket], silence_s: float = 10.0) -> tuple[Wire, Peer]:
+    wire = Wire({"gunicorn.socket": ends[1], "HTTP_SEC_WEBSOCKET_KEY": KEY}, silence_s)
+    peer = Peer(ends[0])
+    accepted = next(peer.events())
+    assert isinstance(accepted, AcceptConnection) and not accepted.extensions
+    return wire, peer
+
+
+def read_all(wire: Wire) -> tuple[threading.Thread, list[str | None]]:
+    seen: list[str | None] = []
+    thread = threading.Thread(target=lambda: seen.extend(wire.messages()))
+    thread.start()
+    return thread, seen
+
+
+def test_frames_of_many_threads_stay_whole(ends: tuple[socket.socket, socket.socket]) -> None:
+    wire, peer = make(ends)
+    texts = [str(number) * 30_000 for number in range(6)]
+
+    def send(text: str) -> None:
+        for turn in range(20):
+            wire.send_frames((text_frame(text.encode()),), urgent=bool(turn % 2))
+
+    threads = [threading.Thread(target=send, args=(text,)) for text in texts]
+    for thread in threads:
+        thread.start()
+    received: list[str] = []
+    part = ""
+    for event in peer.events():
+        if isinstance(event, TextMessage):
+            part += event.data
+            if event.message_finished:
+                received.append(part)
+                part = ""
+        if len(received) == 120:
+            break
+    for thread in threads:
+        thread.join()
+    assert sorted(received) == sorted(texts * 20)
+    wire.finish()
+
+
+@pytest.mark.trap("S10")
+def test_a_silent_peer_is_pinged_then_given_up(ends: tuple[socket.socket, socket.socket]) -> None:
+    wire, peer = make(ends, silence_s=0.1)
+    reader, seen = read_all(wire)
+    assert any(isinstance(event, Ping) for event in peer.events())
+    reader.join(10)
+    assert not reader.is_alive() and wire.over and seen.count(None) == 1
+    wire.finish()
+
+
+@pytest.mark.trap("S12")
+def test_a_peer_that_takes_nothing_is_given_up(ends: tuple[socket.socket, socket.socket]) -> None:
+    wire, _ = make(ends, silence_s=0.1)
+    with pytest.raises(WireClosed):
+        wire.send_frames((text_frame(b"x" * 10_000_000),))
+    assert wire.over
+    with pytest.raises(WireClosed):
+        wire.send_frames((text_frame(b"x"),))
+    wire.finish()
+
+
+def test_closing_waits_for_the_peer_and_nothing_follows_it(ends: tuple[socket.socket, socket.socket]) -> None:
+    wire, peer = make(ends)
+    reader, _ = read_all(wire)
+    wire.say_goodbye(1012, "draining")
+    wire.say_goodbye(1000)
+    closed = next(event for event in peer.events() if isinstance(event, CloseConnection))
+    assert (closed.code, closed.reason) == (1012, "draining")
+    with pytest.raises(WireClosed):
+        wire.send_frames((text_frame(b"x"),))
+    peer.send(closed.response())
+    reader.join(10)
+    assert not reader.is_alive()
+    wire.finish()
+
+
+def test_a_peer_that_leaves_is_answered(ends: tuple[socket.socket, socket.socket]) -> None:
+    wire, peer = make(ends)
+    reader, seen = read_all(wire)
+    peer.send(Message("hello"))
+    peer.send(CloseConnection(1000))
+    assert next(event for event in peer.events() if isinstance(event, CloseConnection)).code == 1000
+    reader.join(10)
+    assert seen == ["hello"]
+    wire.finish()
+
+
+@pytest.mark.parametrize(("key", "number"), [("", "13"), ("short", "13"), (KEY, "8"), (KEY, None), (KEY + "\r\nX: y", "13")])
+def test_only_a_proper_handshake_is_taken(key: str, number: str | None) -> None:
+    with pytest.raises(BadRequest):
+        check_handshake({"HTTP_SEC_WEBSOCKET_KEY": key, **({"HTTP_SEC_WEBSOCKET_VERSION": number} if number else {})})
+    check_handshake({"HTTP_SEC_WEBSOCKET_KEY": KEY, "HTTP_SEC_WEBSOCKET_VERSION": "13"})
+
+
+@pytest.mark.trap("S11")
+def test_places_are_counted_for_all_and_for_each() -> None:
+    sockets = Sockets(limit=3, limit_per_user=2)
+    first, _, other = sockets.enter("ann"), sockets.enter("ann"), sockets.enter("bob")
+    with pytest.raises(TooManySockets) as full:
+        sockets.enter("ann")
+    assert full.value.facts["limit"] == 2
+    with pytest.raises(TooManySockets) as full:
+        sockets.enter("cleo")
+    assert full.value.facts["limit"] == 3
+    first.release()
+    first.release()
+    other.release()
+    assert sockets.count == 1
+    sockets.enter("ann")
+    with pytest.raises(TooManySockets):
+        sockets.enter("ann")
+
+
+@pytest.mark.trap("S13")
+def test_all_are_dismissed_although_one_hangs() -> None:
+    sockets, gone, hang = Sockets(100, 100), threading.Semaphore(0), threading.Event()
+    for number in range(20):
+        place = sockets.enter("ann")
+        place.dismiss = hang.wait if number == 0 else gone.release  # type: ignore[assignment]
+    started = time.monotonic()
+    sockets.dismiss_all(0.2)
+    assert all(gone.acquire(timeout=10) for _ in range(19))
+    assert time.monotonic() - started >= 0.05
+    hang.set()
