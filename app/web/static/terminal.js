@@ -20,7 +20,7 @@ export class Terminal {
     this.first = 0;
     this.row = 0;
     this.column = 0;
-    this.changed = new Set([0]);
+    this.changed = new Set();
     this.streams = { stdout: newStream(""), stderr: newStream("err") };
   }
 
@@ -60,11 +60,11 @@ export class Terminal {
   }
 
   newline() {
+    this.changed.add(this.row);
     this.row += 1;
     this.column = 0;
     if (this.row - this.first < this.lines.length) return;
     this.lines.push({ spans: [], length: 0 });
-    this.changed.add(this.row);
     // In big steps: dropping line by line would move the whole array each time.
     if (this.lines.length > this.maxLines * 1.5) {
       const extra = this.lines.length - this.maxLines;
