@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import select
+import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import websocket
 
@@ -65,7 +66,8 @@ class Stream:
                 header=[f"Authorization: Bearer {target.token}"],
                 suppress_origin=True,
                 redirect_limit=0,
-                http_no_proxy=["localhost", "127.0.0.1", "::1"],
+                # Otherwise the environment's proxy is asked, also for this very machine.
+                socket=_direct_socket(target) if target.is_local else None,
             )
         except websocket.WebSocketBadStatusException as error:
             raise refusal(error.status_code, error.resp_body or b"", target.url) from error
@@ -101,6 +103,14 @@ class Stream:
     def close(self) -> None:
         """Give the connection up. Idempotent."""
         self._socket.shutdown()
+
+
+def _direct_socket(target: Target) -> socket.socket:
+    parts = urlsplit(target.url)
+    host, is_secure = str(parts.hostname), parts.scheme == "https"
+    plain = socket.create_connection((host, parts.port or (443 if is_secure else 80)), CONNECT_TIMEOUT_S)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host) if is_secure else plain
 
 
 def watch(target: Target, run_id: str, follower: Follower, show: Callable[[Item], None], side: Side) -> Event:

@@ -217,6 +217,16 @@ def test_resumes_where_it_was_after_every_kind_of_loss(target: Target) -> None:
     assert positions == ["0-0", "1-1", "1-1", "1-1", "1-1", "1-2", "1-2", "1-2", "2-2"]
 
 
+def test_no_proxy_is_asked_for_this_machine(target: Target, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    Fake.script = [replies(200, b"{}"), streams(events({**END, "seq": 1}))]
+    Api(target).get("/v1/me")
+    assert watched(target)[1]["status"] == "succeeded"
+
+
 @pytest.mark.parametrize("step", [replies(404, b"{}"), replies(401, b"{}"), streams(frame(struct.pack("!H", 4404), 8))])
 def test_leaves_when_there_is_no_way_on(target: Target, step: Answer) -> None:
     Fake.script = [step]
