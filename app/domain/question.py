@@ -82,6 +82,8 @@ def parse_asked(raw: Mapping[str, object], max_timeout_s: float = 7 * 86400.0) -
     Raises: InvalidInput naming every wrong field.
     """
     errors: list[FieldError] = []
+    if not _is_unicode(raw):
+        raise InvalidInput([FieldError("text", "must be valid Unicode")])
     text, number = raw.get("text"), raw.get("number")
     kind = _kind(raw, errors)
     choices = raw.get("choices") or []
@@ -128,7 +130,7 @@ def check_value(asked: Asked, value: object, field: str = "value") -> object:
 
 def _fault(asked: Asked, value: object) -> str | None:
     try:
-        size = len(json.dumps(value, allow_nan=False).encode())
+        size = len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode())
     except (TypeError, ValueError):
         return "must be a JSON value"
     if size > MAX_VALUE_BYTES:
@@ -147,6 +149,15 @@ def _fault(asked: Asked, value: object) -> str | None:
         faults = sorted(Draft202012Validator(dict(asked.schema)).iter_errors(value), key=lambda e: e.json_path)
         return "; ".join(f"{f.json_path}: {f.message[:200]}" for f in faults[:10]) or None
     return None
+
+
+def _is_unicode(value: object) -> bool:
+    """Say whether every text in the value can be encoded; a lone surrogate cannot, though JSON lets it pass."""
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except ValueError:
+        return False
+    return True
 
 
 def _kind(raw: Mapping[str, object], errors: list[FieldError]) -> QuestionKind:

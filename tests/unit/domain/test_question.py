@@ -32,6 +32,7 @@ def test_all_faults_are_named_at_once() -> None:
         ({"kind": "form", "schema": {"$ref": "http://example.org"}}, "schema"),
         ({"kind": "form", "schema": {"type": 7}}, "schema"),
         ({"text": "x" * 9000}, "text"),
+        ({"text": "\udfff"}, "text"),
     ],
 )
 def test_a_fault_names_its_field(change: dict[str, object], field: str) -> None:
@@ -44,7 +45,7 @@ def test_a_fault_names_its_field(change: dict[str, object], field: str) -> None:
     [
         ("choice", {"choices": ["a", "b"]}, ["a", "b"], ["c", 1, None, ["a"], "<script>"]),
         ("confirm", {}, [True, False], ["yes", 1, 0, None]),
-        ("text", {}, ["", "x", "ä\n"], [1, None, "a\0b", "x" * 40_000]),
+        ("text", {}, ["", "x", "ä\n"], [1, None, "a\0b", "x" * 40_000, "\ud800"]),
         ("number", {}, [1, -2.5, 0], ["1", True, float("nan"), float("inf"), None]),
         ("secret", {}, ["s3cret"], [None, 7]),
         ("form", {"schema": FORM}, [{"n": 1}], [{"n": "1"}, {}, {"n": 1, "m": 2}, [], "x"]),
