@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from app.service.accounts import first_login_link
 from app.store.users import MAX_FAILURES
 from app.web.auth import SESSION_COOKIE
 from tests.unit.web.doubles import Site
@@ -75,7 +76,8 @@ def test_a_forged_form_changes_nothing(site: Site, ann: Browser) -> None:
 def test_a_token_needs_no_csrf_token_and_a_wrong_one_is_not_made_up_for_by_a_session(site: Site, ann: Browser) -> None:
     assert site.client().post("/v1/runs", json={"script": "x", "language": "bash"}).status_code == 201
     assert ann.get("/v1/me").status_code == 200
-    assert ann.get("/v1/me", headers={"Authorization": "Bearer pw_wrong"}).status_code == 401
+    for wrong in ("Bearer pw_wrong", "Bearer", "Basic eDp5", ""):
+        assert ann.get("/v1/me", headers={"Authorization": wrong}).status_code == 401, wrong
 
 
 def test_another_site_cannot_sign_a_browser_in(site: Site) -> None:
@@ -103,3 +105,13 @@ def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(si
 def _csrf(browser: Browser) -> str:
     text = browser.get("/").text
     return text.split('name="csrf-token" content="')[1].split('"')[0]
+
+
+def test_the_first_admin_gets_a_link_until_an_admin_holds_a_key(site: Site) -> None:
+    assert first_login_link(site.services) is None
+    (token,) = site.services.users.list_tokens(site.people["root"].id)
+    site.services.users.revoke(token.id)
+    link = first_login_link(site.services)
+    browser = Browser(site)
+    assert browser.get(f"/sign-in/link/{link}").location == "/" and "root" in browser.get("/").text
+    assert first_login_link(site.services) is None
