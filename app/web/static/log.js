@@ -15,11 +15,13 @@ export class Log {
     this.onFollow = onFollow;
     this.terminal = new Terminal(MAX_LINES);
     this.following = true;
-    this.clear();
     box.addEventListener("wheel", (event) => event.deltaY < 0 && this.follow(false), { passive: true });
     box.addEventListener("touchmove", () => this.follow(false), { passive: true });
     box.addEventListener("pointerdown", () => this.follow(false));
-    new ResizeObserver(() => this.bottom()).observe(box);
+    // Chunks out of sight have an estimated height, which changes when they come into view.
+    this.watcher = new ResizeObserver(() => this.bottom());
+    this.watcher.observe(box);
+    this.clear();
     box.addEventListener("keydown", (event) => {
       if (["ArrowUp", "PageUp", "Home"].includes(event.key)) this.follow(false);
       if (event.key === "End") this.follow(true);
@@ -31,7 +33,10 @@ export class Log {
     this.waiting = [];
     this.rows = new Map();
     this.drawnAt = 0;
-    this.box.replaceChildren();
+    if (this.body) this.watcher.unobserve(this.body);
+    this.body = document.createElement("div");
+    this.watcher.observe(this.body);
+    this.box.replaceChildren(this.body);
     this.dropped.hidden = true;
   }
 
@@ -98,24 +103,24 @@ export class Log {
   }
 
   chunkOf(row) {
-    const last = this.box.lastElementChild;
+    const last = this.body.lastElementChild;
     const number = Math.floor(row / CHUNK);
     if (last && Number(last.dataset.number) === number) return last;
     const chunk = document.createElement("div");
     chunk.className = "chunk";
     chunk.dataset.number = number;
-    this.box.append(chunk);
+    this.body.append(chunk);
     return chunk;
   }
 
   trim(oldest) {
     const number = Math.floor(oldest / CHUNK);
-    let first = this.box.firstElementChild;
+    let first = this.body.firstElementChild;
     while (first && Number(first.dataset.number) < number) {
       const base = Number(first.dataset.number) * CHUNK;
       for (let row = base; row < base + CHUNK; row += 1) this.rows.delete(row);
       first.remove();
-      first = this.box.firstElementChild;
+      first = this.body.firstElementChild;
     }
     if (number > 0) {
       this.dropped.hidden = false;
