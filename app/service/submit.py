@@ -49,5 +49,7 @@ def submit(
         idempotency_key=idempotency_key,
         request_hash=request_hash,
     )
-    delayed = not dispatch(services).told
-    return Submitted(services.runs.get(run.id) or run, created, delayed)
+    dispatched = dispatch(services)
+    if dispatched.count:
+        run = services.runs.get(run.id) or run
+    return Submitted(run, created, not dispatched.told)
