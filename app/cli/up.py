@@ -97,8 +97,9 @@ def _start(state: State, settings: Settings, redis_words: list[str] | None, proc
         processes.start(Program("Redis server", redis_words, stop_s=10, is_ready=lambda: _redis_answers(settings)))
     migrate(settings.database_url)
     target = Target(f"http://{settings.bind}", "")
-    processes.start(Program("web server", web_words(), stop_s=settings.drain_s + 20, is_ready=lambda: _web_answers(target)))
+    # Stopping goes backwards: first nothing more comes in, then the worker leaves its runs, then Redis keeps what it has.
     processes.start(Program("worker", worker_words(), stop_s=15))
+    processes.start(Program("web server", web_words(), stop_s=settings.drain_s + 20, is_ready=lambda: _web_answers(target)))
     # When it gives up, it wakes the main thread out of whatever that waits for.
     give_up = partial(os.kill, os.getpid(), signal.SIGTERM)
     threading.Thread(target=processes.watch, args=(give_up,), name="processes", daemon=True).start()
