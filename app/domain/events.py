@@ -98,6 +98,11 @@ def resume_point(cursor: Position, bases: Iterable[tuple[int, int]]) -> int | No
     return min(later)
 
 
+def epoch_after(seq: int, bases: Iterable[tuple[int, int]]) -> int:
+    """Return the epoch in which the log goes on after `seq`: the latest that keeps everything up to it."""
+    return max((epoch for epoch, base in bases if base <= seq), default=1)
+
+
 def join_payloads(payloads: Sequence[bytes]) -> bytes:
     """Return the WebSocket text frame that carries these payloads, verbatim and in order."""
     return b'{"type":"events","events":[' + b",".join(payloads) + b"]}"

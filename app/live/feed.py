@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-from app.domain.events import Entry, Kind, Position, resume_point
+from app.domain.events import Entry, Kind, Position, epoch_after, resume_point
 from app.domain.ports import Head, Standing
 from app.live.batch import Batch, Reset, cut, make_batch, nothing_more
 from app.live.names import Announcement, stamp
@@ -177,10 +177,11 @@ class Feed:
         with self._lock:
             fallback = resume_point(at, self._bases) if at.epoch < self.epoch else None
             if fallback is not None:
-                return Reset(self.epoch, fallback)
+                # Not always the present epoch: one in between may have kept more than an earlier one.
+                return Reset(epoch_after(fallback, self._bases), fallback)
             if self.end_seq is not None and at.seq >= self.end_seq:
                 # A position that never was can only be noticed here.
-                return nothing_more(at) if at.seq == self.end_seq else Reset(self.epoch, 0)
+                return nothing_more(at) if at.seq == self.end_seq else Reset(epoch_after(0, self._bases), 0)
             if at.seq >= self.shown:
                 return None
             return self._held(at.seq) or self._behind(at.seq, now)
