@@ -70,9 +70,14 @@ def _logging(**_: object) -> None:
 
 @signals.worker_init.connect
 def _init(**_: object) -> None:
-    services = build_services(settings)
-    _worker.append(Worker(services, build_crew(services)))
-    worker().start()
+    try:
+        services = build_services(settings)
+        _worker.append(Worker(services, build_crew(services)))
+        worker().start()
+    except Exception as error:
+        # Celery would log it and go on: a worker that takes messages and can do nothing with them.
+        logger.critical("the worker cannot start", exc_info=error)
+        raise SystemExit(1) from error
 
 
 @signals.worker_shutting_down.connect
