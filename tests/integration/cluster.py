@@ -49,6 +49,10 @@ class Process:
         self.popen: subprocess.Popen[bytes] | None = None
         self._logged_before = 0
 
+    def variant(self, name: str, environment: Mapping[str, str]) -> Process:
+        """Return another process of the same command, with some variables of its environment changed; not started."""
+        return Process(f"{self.name}-{name}", self._command, {**self._environment, **environment}, self.log.parent)
+
     def start(self) -> None:
         """Run the command, without waiting until it serves."""
         with self.log.open("ab") as log:
