@@ -114,7 +114,7 @@ def _check_sizes(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
         ("output_limit", spec.output_limit_bytes, 1, limits.max_output_bytes),
     )
     return [
-        FieldError(name, f"must lie between {low:g} and {high:g}")
+        FieldError(name, f"must lie between {low:.12g} and {high:.12g}")
         for name, value, low, high in ranges
         if not low <= value <= high
     ]
