@@ -212,7 +212,7 @@ def _bodies(random_: random.Random) -> list[bytes]:
     base = {"script": "x", "language": "bash"}
     odd: list[object] = [None, True, -1, 0, 2**70, 1.5, "", "\0", "\ud800", "9" * 50, "1e9Gi", "5 s"]
     odd += [[], {}, [None], {"": None}, {"\0": "\0"}]
-    names = ("cpu", "memory", "timeout", "env", "files", "labels", "command")
+    names = ("cpu", "memory", "timeout", "env", "files", "labels", "command", "script", "image")
     bodies = [json.dumps({**base, name: value}).encode() for name in names for value in odd]
     broken = bytearray(json.dumps(base).encode())
     for _ in range(50):

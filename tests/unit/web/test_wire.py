@@ -41,6 +41,8 @@ class Peer:
 @pytest.fixture
 def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     near, far = socket.socketpair()
+    # Small, so that one write rarely takes a whole frame.
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
     with near, far:
         yield near, far
 
