@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 
-from app.domain.errors import InvalidInput
+from app.domain.errors import InvalidInput, StoreUnavailable
 from app.domain.ids import new_run_id
 from app.domain.person import Person
 from app.domain.run import Priority, Run
 from app.domain.spec import RunSpec, check_spec
 from app.service.dispatch import dispatch
 from app.service.services import Services
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +52,15 @@ def submit(
         idempotency_key=idempotency_key,
         request_hash=request_hash,
     )
-    dispatched = dispatch(services)
-    if dispatched.count:
-        run = services.runs.get(run.id) or run
-    return Submitted(run, created, not dispatched.told)
+    return _handed_out(services, Submitted(run, created, delayed=True))
+
+
+def _handed_out(services: Services, submitted: Submitted) -> Submitted:
+    """Try to start what can start. The run is accepted: a database that fails now is no reason to say otherwise, a tick goes on."""
+    try:
+        dispatched = dispatch(services)
+        run = (services.runs.get(submitted.run.id) if dispatched.count else None) or submitted.run
+    except StoreUnavailable as error:
+        logger.warning("run %s: accepted, but not handed out yet: %s", submitted.run.id, error)
+        return submitted
+    return replace(submitted, run=run, delayed=not dispatched.told)
