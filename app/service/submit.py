@@ -56,7 +56,7 @@ def submit(
 
 
 def _handed_out(services: Services, submitted: Submitted) -> Submitted:
-    """Try to start what can start. The run is accepted: a database that fails now is no reason to say otherwise, a tick goes on."""
+    """Try to start what can start. The run is accepted, so a database that fails now changes nothing: a tick goes on."""
     try:
         dispatched = dispatch(services)
         run = (services.runs.get(submitted.run.id) if dispatched.count else None) or submitted.run
