@@ -12,7 +12,9 @@ PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sql
 
 def main() -> None:
     """Parse, and run the benchmarks one after the other."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measures Podwire beside plainer ways; nothing passes or fails.")
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench", description="Measures Podwire beside plainer ways of doing the same; nothing passes or fails."
+    )
     parts = parser.add_subparsers(dest="part", required=True)
     adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "all": [_fanout, _submit, _overhead]}
     for name, own in adders.items():

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.bench.figures import median, percentile, short, spread, table
 from tests.bench.servers import BIN, GUNICORN, BenchRedis, Server, Writer, raise_open_files, unused_port
-from tests.bench.stack import Stack, sqlite_url
+from tests.bench.stack import Stack
 from tests.bench.swarm import ConnectFailed, Swarm, Tally
 
 P99_S = 0.120
@@ -25,6 +23,7 @@ DELIVERED = 0.98
 MADE = 0.95
 MAX_RATE = 20_000.0
 REFINEMENTS = 2
+IDLE_RUNS = 100
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,7 @@ class Field:
         self.options = options
         self.redis = BenchRedis()
         self.redis.start()
-        self.stack = Stack(sqlite_url(), self.redis.url, Path(tempfile.mkdtemp(prefix="bench-state-")))
-        print(f"storing {options.runs} runs for Podwire ...", file=sys.stderr)
-        self.runs = self.stack.running(options.runs)
+        self.stack = Stack(self.redis.url)
         makers = {"podwire": self._podwire, "channels": self._channels, "flask-sock": self._flask_sock}
         self.contestants = [makers[name]() for name in options.servers]
 
@@ -128,22 +125,24 @@ def run(options: argparse.Namespace) -> None:
     field = Field(options)
     try:
         if "one" in options.parts:
-            _rising(field, field.runs[:1] * options.sockets, options.sockets, f"one run -> {options.sockets:,} sockets", 2.0)
+            _rising(field, 1, options.sockets, f"one run -> {options.sockets:,} sockets", 2.0)
         if "many" in options.parts:
-            _rising(field, field.runs, 1, f"{len(field.runs):,} runs -> 1 socket each", 200.0)
+            _rising(field, options.runs, 1, f"{options.runs:,} runs -> 1 socket each", 200.0)
         if "idle" in options.parts:
             _idle(field)
     finally:
         field.close()
 
 
-def _rising(field: Field, watched: Sequence[str], fan: int, title: str, first: float) -> None:
+def _rising(field: Field, count: int, fan: int, title: str, first: float) -> None:
     best: dict[str, list[Step]] = defaultdict(list)
     peaks: dict[str, list[float]] = defaultdict(list)
     for number in range(field.options.rounds):
+        # Each round has runs of its own: the history of the last one is not to be sent again.
+        runs = field.stack.running(count)
         for contestant in field.contestants:
             try:
-                steps = _climb(field, contestant, watched, fan, first)
+                steps = _climb(field, contestant, runs, fan, first)
             except ConnectFailed as error:
                 print(f"  {contestant.name}: {error}")
                 continue
@@ -151,10 +150,8 @@ def _rising(field: Field, watched: Sequence[str], fan: int, title: str, first: f
             found = max(good, key=lambda step: step.deliveries) if good else min(steps, key=lambda step: step.p99_s)
             best[contestant.name].append(found)
             peaks[contestant.name].append(max(step.deliveries for step in steps))
-            print(
-                f"  round {number + 1} {contestant.name}: {short(found.deliveries)} deliveries/s at p99 {found.p99_s * 1000:.0f} ms",
-                file=sys.stderr,
-            )
+            got = f"{short(found.deliveries)} deliveries/s at p99 {found.p99_s * 1000:.0f} ms"
+            print(f"  round {number + 1} {contestant.name}: {got}", file=sys.stderr)
     _show(title, best, peaks)
 
 
@@ -169,6 +166,7 @@ def _show(title: str, best: dict[str, list[Step]], peaks: dict[str, list[float]]
             spread(step.p50_s * 1000 for step in steps),
             spread(step.p99_s * 1000 for step in steps),
             short(median(step.per_frame for step in steps)),
+            short(median(step.server_cpu / step.deliveries * 1e6 for step in steps)),
             short(median(step.server_cpu for step in steps)),
             short(median(step.client_cpu for step in steps)),
             short(median(peaks[name])),
@@ -176,16 +174,16 @@ def _show(title: str, best: dict[str, list[Step]], peaks: dict[str, list[float]]
         ]
         for name, steps in best.items()
     ]
-    header = ["server", "deliveries/s", "events/s", "p50 ms", "p99 ms", "events/frame", "server cores", "client cores"]
-    table([*header, "most at any latency", "podwire in time ÷ that"], rows)
+    header = ["server", "deliveries/s", "events/s", "p50 ms", "p99 ms", "events/frame"]
+    header += ["server us each", "server cores", "client cores", "most at any latency", "podwire in time ÷ that"]
+    table(header, rows)
 
 
-def _climb(field: Field, contestant: Contestant, watched: Sequence[str], fan: int, first: float) -> list[Step]:
+def _climb(field: Field, contestant: Contestant, runs: Sequence[str], fan: int, first: float) -> list[Step]:
     """Double the rate until not all is delivered any more; then look between the best good rate and twice that."""
-    runs = list(dict.fromkeys(watched))
     with contestant.server() as server, Writer(contestant.writer, field.redis.url, contestant.environment) as writer:
         swarm = Swarm("127.0.0.1", server.port, contestant.headers)
-        _open(swarm, server, [contestant.path.format(run_id) for run_id in watched])
+        _open(swarm, server, [contestant.path.format(run_id) for run_id in runs] * fan)
         swarm.pump(1.0)
         _step(swarm, writer, server, runs, fan, first, 1.0)
         steps: list[Step] = []
@@ -220,9 +218,7 @@ def _open(swarm: Swarm, server: Server, paths: Sequence[str]) -> float:
         raise
 
 
-def _step(
-    swarm: Swarm, writer: Writer, server: Server, runs: Sequence[str], fan: int, rate: float, seconds: float
-) -> Step:
+def _step(swarm: Swarm, writer: Writer, server: Server, runs: Sequence[str], fan: int, rate: float, seconds: float) -> Step:
     cpu, began = server.cpu_s(), time.monotonic()
     writer.begin(runs, rate, seconds)
     tally = swarm.pump(seconds + 10, lambda _: writer.through())
@@ -258,10 +254,11 @@ def _settle(swarm: Swarm, missing: int) -> None:
 
 def _idle(field: Field) -> None:
     count, seen = field.options.idle, defaultdict(list)
+    runs = field.stack.running(IDLE_RUNS)
     for _ in range(field.options.rounds):
         for contestant in field.contestants:
             try:
-                seen[contestant.name].append(_idle_of(field, contestant, count))
+                seen[contestant.name].append(_idle_of(field, contestant, runs, count))
             except ConnectFailed as error:
                 print(f"  {contestant.name}: {error}")
     print(f"\n{count:,} idle sockets in one process; median (lowest…highest) of rounds")
@@ -278,14 +275,14 @@ def _idle(field: Field) -> None:
         ]
         for name, founds in seen.items()
     ]
-    table(["server", "sockets", "RSS MB", "more than without MB", "kB a socket", "PSS MB", "more in Redis MB", "connected in s"], rows)
+    header = ["server", "sockets", "RSS MB", "more than without MB", "kB a socket", "PSS MB", "more in Redis MB"]
+    table([*header, "connected in s"], rows)
 
 
-def _idle_of(field: Field, contestant: Contestant, count: int) -> Idle:
+def _idle_of(field: Field, contestant: Contestant, runs: Sequence[str], count: int) -> Idle:
     # Beside sockets, a process has some hundred other files.
     count = min(count, (raise_open_files() - 300) // contestant.files_per_socket)
-    watched = [field.runs[number % min(100, len(field.runs))] for number in range(count)]
-    paths = [contestant.path.format(run_id) for run_id in watched]
+    paths = [contestant.path.format(runs[number % len(runs)]) for number in range(count)]
     with contestant.server() as server:
         first = Swarm("127.0.0.1", server.port, contestant.headers)
         first.connect(paths[:10])

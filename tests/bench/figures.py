@@ -7,7 +7,6 @@ import platform
 import statistics
 from collections.abc import Iterable, Sequence
 from importlib import metadata
-from pathlib import Path
 
 NAN = float("nan")
 
@@ -49,7 +48,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     lines = [list(header), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
     for number, line in enumerate(lines):
-        cells = [cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(zip(line, widths))]
+        cells = [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
         print("  " + "  ".join(cells).rstrip())
         if number == 0:
             print("  " + "  ".join("-" * width for width in widths))
@@ -57,9 +56,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def machine(packages: Sequence[str]) -> str:
     """Return on what this was measured."""
-    system = next(
-        (line.split("=", 1)[1].strip('"\n') for line in Path("/etc/os-release").open() if line.startswith("PRETTY_NAME=")), "?"
-    )
+    system = platform.freedesktop_os_release()["PRETTY_NAME"]
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     load = os.getloadavg()[0]
     return f"{os.cpu_count()} cores, {system}, Python {platform.python_version()}, {versions}; load average before: {load:.1f}"

@@ -1,4 +1,4 @@
-"""`scripts/bench overhead`: from the submission of a run to its first output byte at a WebSocket, beside the bare start of its program.
+"""`scripts/bench overhead`: from a submission to the first output byte at a WebSocket, beside the bare start of the program.
 
 The smallest whole Podwire: SQLite, one web process, one worker, the local launcher. One run at a time, the two sides in turn.
 """
@@ -10,16 +10,14 @@ import http.client
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from websocket import create_connection
 
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, raise_open_files
-from tests.bench.stack import Stack, sqlite_url
+from tests.bench.stack import Stack
 
 PROGRAMS = {"sh": ("/bin/sh", "-c", "echo ready"), "python": (sys.executable, "-u", "-c", "print('ready')")}
 PAUSE_S = 0.05
@@ -30,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
     raise_open_files()
     redis = BenchRedis()
     redis.start()
-    stack = Stack(sqlite_url(), redis.url, Path(tempfile.mkdtemp(prefix="bench-state-")))
+    stack = Stack(redis.url)
     try:
         with stack.web() as web, stack.worker():
             for name in options.programs:

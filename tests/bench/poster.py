@@ -1,4 +1,7 @@
-"""The HTTP load client: a bounded number of requests over a few keep-alive connections in one epoll loop. It knows nothing of the servers."""
+"""The HTTP load client: a bounded number of requests over a few keep-alive connections in one epoll loop.
+
+It knows nothing of the servers.
+"""
 
 from __future__ import annotations
 

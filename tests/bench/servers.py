@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import select
+import shutil
 import socket
 import subprocess
 import sys
@@ -43,13 +44,14 @@ class Server:
         self.name, self.port = name, port
         self._command, self._environment = list(command), dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
-        self._log = tempfile.NamedTemporaryFile(prefix=f"bench-{name}-", suffix=".log")
+        self._log = Path(tempfile.mkdtemp(prefix="bench-log-")) / f"{name}.log"
 
     def __enter__(self) -> Server:
         environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", **self._environment}
-        self._process = subprocess.Popen(
-            self._command, env=environment, cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True
-        )
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                self._command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + 30
         while not self._listens():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -66,7 +68,7 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(pid, 9)
         self._process.wait(timeout=20)
-        self._log.close()
+        shutil.rmtree(self._log.parent, ignore_errors=True)
 
     def _listens(self) -> bool:
         with socket.socket() as probe:
@@ -93,7 +95,7 @@ class Server:
 
     def tail(self) -> str:
         """Return the end of its output."""
-        return "\n".join(Path(self._log.name).read_text(errors="replace").splitlines()[-25:])
+        return "\n".join(self._log.read_text(errors="replace").splitlines()[-25:])
 
 
 class Writer:

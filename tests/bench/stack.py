@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from uuid import uuid4
 
+from app.domain.admission import Limits
 from app.domain.ids import new_run_id
 from app.domain.lifecycle import Step, transition
 from app.domain.run import Priority
-from app.domain.admission import Limits
 from app.domain.spec import RunSpec
 from app.store.engine import make_engine
 from app.store.migrate import migrate
@@ -22,10 +23,12 @@ MANY = 10_000_000
 
 
 class Stack:
-    """One Podwire over a database and a Redis that are there already."""
+    """One Podwire over a Redis that is there already, and over a database that is, or a new SQLite file."""
 
-    def __init__(self, database_url: str, redis_url: str, state: Path, **settings: object) -> None:
+    def __init__(self, redis_url: str, database_url: str | None = None, **settings: object) -> None:
         """Make the tables and one person with a token. `settings` in lower case are given to every process."""
+        self._folder = Path(tempfile.mkdtemp(prefix="bench-"))
+        database_url = database_url or f"sqlite:///{self._folder / 'podwire.db'}"
         migrate(database_url)
         self.engine = make_engine(database_url)
         users = UserStore(self.engine)
@@ -35,7 +38,7 @@ class Stack:
             "database_url": database_url,
             "redis_url": redis_url,
             "secret_key": "only for a benchmark on the loopback interface",
-            "state_dir": state,
+            "state_dir": self._folder / "state",
             "web_processes": 1,
             "max_sockets": 20_000,
             "max_sockets_per_user": 20_000,
@@ -55,7 +58,9 @@ class Stack:
     def worker(self) -> Worker:
         """Return a worker."""
         command = [sys.executable, "-m", "celery", "-A", "tasks.celery_app", "worker", "--pool", "threads"]
-        return Worker("worker", [*command, "--without-gossip", "--without-mingle"], {**self.environment, "PODWIRE_LOG_LEVEL": "INFO"}, 0)
+        # It says on this level that it is ready.
+        environment = {**self.environment, "PODWIRE_LOG_LEVEL": "INFO"}
+        return Worker("worker", [*command, "--without-gossip", "--without-mingle"], environment, 0)
 
     def headers(self) -> list[str]:
         """Return the request headers of the person."""
@@ -75,8 +80,9 @@ class Stack:
         return found
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections and delete the files."""
         self.engine.dispose()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 class Worker(Server):
@@ -84,8 +90,3 @@ class Worker(Server):
 
     def _listens(self) -> bool:
         return " ready." in self.tail()
-
-
-def sqlite_url() -> str:
-    """Return the address of a new database file, in a folder of its own."""
-    return f"sqlite:///{Path(tempfile.mkdtemp(prefix='bench-db-')) / 'podwire.db'}"

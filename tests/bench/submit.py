@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import repeat
-from pathlib import Path
 
 from tests.bench.figures import median, percentile, short, spread, table
 from tests.bench.poster import Posted, post, request
 from tests.bench.servers import GUNICORN, BenchRedis, DurablePostgres, Server, raise_open_files, unused_port
-from tests.bench.stack import MANY, Stack, sqlite_url
+from tests.bench.stack import MANY, Stack
 
 WARM_UP = 50
 SCRIPT = "import time\nfor number in range(100):\n    print(number, flush=True)\n    time.sleep(1)\n"
@@ -57,10 +55,9 @@ def run(options: argparse.Namespace) -> None:
         sides = [_bare(redis)]
         for database in options.databases:
             for dispatching in (False, True):
-                url = postgres.create_database(f"bench{len(sides)}") if database == "postgresql" and postgres else sqlite_url()
+                url = postgres.create_database(f"bench{len(sides)}") if database == "postgresql" and postgres else None
                 active = MANY if dispatching else 0
-                folder = Path(tempfile.mkdtemp(prefix="bench-state-"))
-                stacks.append(Stack(url, redis.url, folder, max_active=active, max_active_per_owner=active))
+                stacks.append(Stack(redis.url, url, max_active=active, max_active_per_owner=active))
                 how = "queued and dispatched" if dispatching else "queued"
                 sides.append(Side(f"podwire, {database}, {how}", stacks[-1].web, "/v1/runs", stacks[-1].headers()))
         _measure(sides, options)

@@ -1,6 +1,7 @@
 """The load client: thousands of WebSockets in one process and one epoll loop, cheap enough not to be what is measured.
 
-It counts events by a mark that each of them carries, and reads times from a sample of the sockets. It knows nothing of the servers.
+It counts events by a mark that each of them carries, and reads times from a sample of the sockets. It knows nothing of the
+servers.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The process that makes events, at a given rate, in the way of the server under test. Driven by JSON lines on stdin.
 
-`python -m tests.bench.writer podwire|channels|sock REDIS_URL`: {"runs": [...], "rate": events/s, "seconds": s} -> {"sent": n, "seconds": s}.
+`python -m tests.bench.writer podwire|channels|sock REDIS_URL` answers {"runs": [...], "rate": events/s, "seconds": s}, the events
+going to the runs in turn, by {"sent": n, "seconds": s}.
 """
 
 from __future__ import annotations
@@ -94,10 +95,12 @@ async def paced_async(send: Callable[[str], Awaitable[None]], runs: Iterator[str
 
 async def serve_channels() -> None:
     """Answer commands by `group_send`, in one event loop so that the layer keeps its connection."""
-    from tests.bench.peers import channels_app  # configures Django
     from channels.layers import get_channel_layer
 
-    layer = get_channel_layer(channels_app.__name__ and "default")
+    from tests.bench.peers import channels_app
+
+    channels_app.set_up()
+    layer = get_channel_layer()
 
     async def send(run_id: str) -> None:
         await layer.group_send(f"run_{run_id}", {"type": "run.event", "text": peer_event()})

@@ -22,10 +22,12 @@ LAYERS = {
 
 
 def set_up() -> None:
-    """Configure Django with nothing but the channel layer; the writer of events does the same.
+    """Configure Django with nothing but the channel layer, once.
 
     redis-py 8 allows 100 connections where nothing is said, which breaks the layer as soon as more sockets open at a time.
     """
+    if settings.configured:
+        return
     settings.configure(
         SECRET_KEY="only for a benchmark on the loopback interface",
         ALLOWED_HOSTS=["*"],
@@ -58,8 +60,7 @@ class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         await self.send(text_data=event["text"])
 
 
-if not settings.configured:
-    set_up()
+set_up()
 urlpatterns: list[Any] = []
 application = ProtocolTypeRouter(
     {"http": get_asgi_application(), "websocket": URLRouter([path("runs/<run_id>", RunConsumer.as_asgi())])}
