@@ -184,6 +184,15 @@ class Podwire:
         for process in self.processes:
             wait_until(lambda one=process: self._serves(one), f"{process.name} was ready\n{process.tail()}")  # type: ignore[misc]
 
+    def restart(self) -> None:
+        """Ask every process to end, start all again, and wait until they are ready."""
+        for process in self.processes:
+            process.send(signal.SIGTERM)
+        for process in self.processes:
+            process.wait()
+            process.start()
+        self.wait_ready()
+
     def must_run(self) -> None:
         """Fail when a process has ended that nobody started again; start it, for the sake of the tests that follow."""
         dead = [process for process in self.processes if not process.running]
@@ -224,6 +233,11 @@ class Podwire:
         """Return a client of the person, with a token of its own."""
         token = self._users.create_token(person.id, "test")[0]
         return Client([web.url for web in self.web], token, person)
+
+    def revoke_tokens(self, client: Client) -> None:
+        """Make every token of the client's person worthless."""
+        for token in self._users.list_tokens(client.person.id):
+            self._users.revoke(token.id)
 
     def tails(self) -> str:
         """Return the last lines of every process, for a failed test's report."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -141,12 +140,7 @@ def test_a_deadline_fires_once_although_everything_was_restarted_meanwhile(other
     without = client.submit("ask --timeout 3 --confirm 'Deploy?'; echo status $?")
     for run in (with_default, without):
         client.wait_question(run)
-    for process in podwire.processes:
-        process.send(signal.SIGTERM)
-    for process in podwire.processes:
-        process.wait()
-        process.start()
-    podwire.wait_ready()
+    podwire.restart()
     for run in (with_default, without):
         client.wait_end(run)
     assert client.output(with_default) == b"chose blue\n"

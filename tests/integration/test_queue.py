@@ -98,26 +98,27 @@ def test_a_full_queue_says_so(small: Podwire) -> None:
 @pytest.mark.trap("C6")
 @pytest.mark.trap("C18")
 def test_positions_are_the_order_of_execution_even_after_everything_restarted(small: Podwire, tmp_path: Path) -> None:
-    client = small.client()
+    people = [small.client(), small.client()]
     ran = tmp_path / "ran"
     given = ["low", "normal", "background", "critical", "high", "normal", "low", "critical", "background", "high"]
+    owners: dict[str, Client] = {}
     with place_taken(small):
-        runs = [client.submit(noting(ran, number), priority=priority) for number, priority in enumerate(given)]
-        later = client.submit(noting(ran, "moved"), priority="background")
-        moved = client.send("PATCH", f"/v1/runs/{later}", {"priority": "critical"}).must(200).json
-        assert moved["priority"] == "critical"
-        for process in small.processes:
-            process.stop()
-            process.start()
-        small.wait_ready()
-        listed = client.get("/v1/queue").must(200).json["items"]
-        positions = {item["run"]["id"]: item["position"] for item in listed}  # type: ignore[attr-defined]
-        for run in runs:
-            assert client.run(run)["wait"]["position"] == positions[run]  # type: ignore[index]
+        for number, priority in enumerate(given):
+            owner = people[number % 3 // 2]
+            owners[owner.submit(noting(ran, number), priority=priority)] = owner
+        moved = people[0].submit(noting(ran, "moved"), priority="background")
+        owners[moved] = people[0]
+        changed = people[0].send("PATCH", f"/v1/runs/{moved}", {"priority": "critical"}).must(200).json
+        assert changed["priority"] == "critical"
+        small.restart()
+        pages = [client.get("/v1/queue").must(200).json["items"] for client in people]
+        positions = {item["run"]["id"]: item["position"] for page in pages for item in page}  # type: ignore[attr-defined]
+        for run, owner in owners.items():
+            assert owner.run(run)["wait"]["position"] == positions[run]  # type: ignore[index]
         assert sorted(positions.values()) == list(range(1, len(given) + 2))
-    for run in [*runs, later]:
-        assert client.wait_end(run, 60)["status"] == "succeeded"
-    names = {run: str(number) for number, run in enumerate(runs)} | {later: "moved"}
+    for run, owner in owners.items():
+        assert owner.wait_end(run, 60)["status"] == "succeeded"
+    names = dict(zip(owners, [*map(str, range(len(given))), "moved"], strict=True))
     announced = [names[run] for run in sorted(positions, key=lambda run: positions[run])]
     assert ran.read_text().split() == announced
     assert announced == ["3", "7", "moved", "4", "9", "1", "5", "0", "6", "2", "8"]

@@ -349,3 +349,25 @@ def test_strangers_see_nothing_on_any_replica(podwire: Podwire, client: Client) 
     stranger.answer(question["id"], "mine").refused(404, "not_found")
     assert all(item["id"] != run for item in stranger.get("/v1/runs").must(200).json["items"])  # type: ignore[attr-defined]
     client.cancel(run)
+
+
+@pytest.mark.trap("S14")
+def test_a_revoked_token_ends_the_conversation_and_opens_no_other(podwire: Podwire, client: Client) -> None:
+    run = client.submit("sleep 60", grace=0)
+    connection = open_socket(client.at(0), run)
+    connection.send('{"type":"ping","id":"p1"}')
+    while '"p1"' not in str(read_frame(connection)[0]):
+        continue
+    podwire.revoke_tokens(client)
+    connection.send('{"type":"cancel","id":"c1"}')
+    while (frame := read_frame(connection))[1] is None:
+        continue
+    connection.shutdown()
+    assert frame[1] == 4401
+    for replica in range(3):
+        with pytest.raises(Refused) as refused:
+            open_socket(client.at(replica), run)
+        assert refused.value.status == 401
+    again = podwire.client_of(client.person)
+    assert again.status(run) in ("starting", "running")
+    again.cancel(run)
