@@ -6,8 +6,10 @@ import ast
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.integration.cluster import ROOT, Podwire, Process
@@ -125,3 +127,20 @@ def test_a_worker_told_to_leave_twice_in_the_middle_of_runs_loses_none(podwire: 
         worker.start()
     for watcher in watchers:
         watcher.finish(b"".join(b"%d\n" % number for number in range(1, 41)))
+
+
+@pytest.mark.trap("G5")
+def test_connections_to_the_database_stay_bounded_under_load(podwire: Podwire) -> None:
+    client = podwire.client()
+    run = client.submit("sleep 60", grace=0)
+    watchers = [watch(client, run) for _ in range(60)]
+    with ThreadPoolExecutor(40) as pool:
+        statuses = set(pool.map(lambda _: client.get("/v1/runs").status, range(400)))
+    with psycopg.connect(podwire.database_url) as connection:
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        (count,) = connection.execute(query).fetchone() or (0,)
+    client.cancel(run)
+    for watcher in watchers:
+        watcher.finish(b"")
+    assert statuses == {200}
+    assert 0 < count <= 10 * len(podwire.processes)

@@ -133,6 +133,7 @@ def test_an_answer_that_comes_too_late_is_told_why(client: Client) -> None:
 
 
 @pytest.mark.trap("Q7")
+@pytest.mark.trap("P6")
 def test_a_deadline_fires_once_although_everything_was_restarted_meanwhile(other_podwire: Callable[..., Podwire]) -> None:
     podwire = other_podwire()
     client = podwire.client()
