@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, delete, exists, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Row, bindparam, delete, exists, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import Conflict, FieldError, InvalidInput, NotFound, StoreUnavailable, TooManyAttempts
@@ -63,6 +63,22 @@ _TOKEN = (
     tokens.c.expires_at,
     tokens.c.last_used_at,
     tokens.c.revoked_at,
+)
+
+# Whose token it is while it counts, and whether its use was noted long ago. Built once: every request asks this.
+_STALE = func.coalesce(tokens.c.last_used_at, 0) < db_now() - LAST_USED_STEP_S
+PERSON_OF_TOKEN = (
+    select(*_PERSON, tokens.c.hash, _STALE)
+    .join(users, users.c.id == tokens.c.user_id)
+    .where(tokens.c.hash == bindparam("hash"), tokens.c.revoked_at.is_(None), users.c.disabled_at.is_(None))
+    .where(or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > db_now()))
+)
+
+# Whose browser session it is while it lasts, and its CSRF token.
+PERSON_OF_SESSION = (
+    select(*_PERSON, sessions.c.hash, sessions.c.csrf)
+    .join(users, users.c.id == sessions.c.user_id)
+    .where(sessions.c.hash == bindparam("hash"), sessions.c.expires_at > db_now(), users.c.disabled_at.is_(None))
 )
 
 
@@ -143,15 +159,8 @@ class UserStore:
         if not plain.startswith(TOKEN_PREFIX):
             return None
         hashed = _hash(plain)
-        stale = func.coalesce(tokens.c.last_used_at, 0) < db_now() - LAST_USED_STEP_S
-        query = (
-            select(*_PERSON, tokens.c.hash, stale)
-            .join(users, users.c.id == tokens.c.user_id)
-            .where(tokens.c.hash == hashed, tokens.c.revoked_at.is_(None), users.c.disabled_at.is_(None))
-            .where(or_(tokens.c.expires_at.is_(None), tokens.c.expires_at > db_now()))
-        )
         with reading(self._engine) as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(PERSON_OF_TOKEN, {"hash": hashed}).one_or_none()
         if row is None or not hmac.compare_digest(row[3], hashed):
             return None
         if row[4]:
@@ -196,13 +205,8 @@ class UserStore:
     def session(self, plain: str) -> tuple[Person, str] | None:
         """Return the session's person and its CSRF token, by one indexed look-up; None when it is over."""
         hashed = _hash(plain)
-        query = (
-            select(*_PERSON, sessions.c.hash, sessions.c.csrf)
-            .join(users, users.c.id == sessions.c.user_id)
-            .where(sessions.c.hash == hashed, sessions.c.expires_at > db_now(), users.c.disabled_at.is_(None))
-        )
         with reading(self._engine) as connection:
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(PERSON_OF_SESSION, {"hash": hashed}).one_or_none()
         if row is None or not hmac.compare_digest(row[3], hashed):
             return None
         return _person(row), row[4]
