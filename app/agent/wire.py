@@ -31,6 +31,10 @@ class Kind(IntEnum):
     INPUT = 66
     SIGNAL = 67
     FINISH = 68
+    FILE = 69
+    START = 70
+    EXITED = 71
+    NOTE = 72
 
     HEARTBEAT = 128
     ACK = 129

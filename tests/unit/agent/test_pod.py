@@ -1,0 +1,205 @@
+"""The agent of a pod, with the test in the place of the program's container and of the supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from app.agent import pod, wire
+from app.agent.wire import Kind
+
+DEADLINE_S = 15.0
+
+
+class Pod:
+    """An agent in a process of its own, its two folders, and one follower."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.shared, self.spool = folder / "shared", folder / "spool"
+        self.shared.mkdir()
+        self.spool.mkdir()
+        code = f"import sys; from app.agent import pod; pod.main(sys.argv[1:], {str(self.shared)!r}, {str(self.spool)!r})"
+        command = [sys.executable, "-c", code, f"busybox={sys.executable}", *words]
+        self.agent = subprocess.Popen(command, cwd=Path(pod.__file__).parents[2])
+        self.frames: list[wire.Frame] = []
+        self.until(lambda: (self.shared / "ready").exists() and (self.spool / "agent.sock").exists())
+        self.note, self.go = self.open("note", os.O_WRONLY), self.open("go", os.O_RDONLY)
+        self.follow(0)
+
+    def open(self, name: str, mode: int) -> int:
+        return os.open(self.shared / name, mode | os.O_NONBLOCK)
+
+    def follow(self, position: int) -> None:
+        self.link, self._decoder = socket.socket(socket.AF_UNIX), wire.Decoder()
+        self.link.connect(str(self.spool / "agent.sock"))
+        self.link.settimeout(0.05)
+        self.send(Kind.FOLLOW, **{"from": position})
+
+    def send(self, kind: Kind, **body: object) -> None:
+        self.link.sendall(wire.encode(kind, 0.0, json.dumps(body).encode()))
+
+    def say(self, *lines: str) -> None:
+        os.write(self.note, "".join(f"{line}\n" for line in lines).encode())
+
+    def until(self, done: Callable[[], object]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
+        while not done():
+            assert time.monotonic() < deadline, self.frames
+            if hasattr(self, "link"):
+                self.read()
+            else:
+                time.sleep(0.01)
+
+    def read(self) -> None:
+        try:
+            data = self.link.recv(65536)
+        except TimeoutError:
+            return
+        assert data, "the agent hung up"
+        self.frames += self._decoder.feed(data)
+
+    def start(self) -> None:
+        """Play the program's container up to the moment where the program begins."""
+        self.say("here")
+        self.send(Kind.START, id="start")
+        self.until(lambda: b"start\n" in self.gone())
+        self.stdout = self.open("stdout", os.O_WRONLY)
+        self.stderr = self.open("stderr", os.O_WRONLY)
+        self.say("started")
+
+    def gone(self) -> bytes:
+        """Return what the agent has said to the program's first process since the last call."""
+        try:
+            return os.read(self.go, 65536)
+        except BlockingIOError:
+            return b""
+
+    def ends(self, *lines: str) -> dict[str, object]:
+        """Let the container end and return the EXIT record."""
+        self.say(*lines)
+        os.close(self.stdout)
+        os.close(self.stderr)
+        return self.exit()
+
+    def exit(self) -> dict[str, object]:
+        self.until(lambda: self.bodies(Kind.EXIT))
+        (body,) = self.bodies(Kind.EXIT)
+        return body
+
+    def bodies(self, kind: Kind) -> list[dict[str, object]]:
+        return [json.loads(payload) for each, _, payload in self.frames if each == kind]
+
+    def spooled(self) -> list[wire.Frame]:
+        return [frame for frame in self.frames if wire.spooled(frame[0])]
+
+
+@pytest.fixture
+def make_pod(tmp_path: Path) -> Iterator[Callable[..., Pod]]:
+    made: list[Pod] = []
+
+    def make(*words: str) -> Pod:
+        made.append(Pod(tmp_path, *words))
+        return made[0]
+
+    yield make
+    for each in made:
+        each.agent.kill()
+        each.agent.wait()
+        each.link.close()
+        os.close(each.note)
+        os.close(each.go)
+
+
+def test_a_program_waits_for_the_word_and_is_recorded_to_its_end(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod("command=x")
+    run.until(lambda: any(body.get("waits") for body in run.bodies(Kind.HEARTBEAT)))
+    assert run.gone() == b""
+    run.start()
+    os.write(run.stdout, b"out")
+    run.until(lambda: any(kind == Kind.STDOUT for kind, _, _ in run.frames))
+    os.write(run.stderr, b"err")
+    end = run.ends("use 1048576 4096 1500000000 0", "end 3")
+    assert [kind for kind, _, _ in run.spooled()] == [Kind.STARTED, Kind.STDOUT, Kind.STDERR, Kind.EXIT]
+    assert (end["exit_code"], end["signal"], end["launch_error"]) == (3, None, None)
+    assert (end["peak_memory_bytes"], end["cpu_seconds"], end["output_bytes"]) == (1048576, 1.5, 6)
+    before = run.spooled()
+    run.frames = []
+    run.link.close()
+    run.follow(0)
+    run.until(lambda: run.spooled() == before)
+    run.send(Kind.FINISH, id="finish")
+    assert run.agent.wait(DEADLINE_S) == 0
+
+
+@pytest.mark.parametrize(
+    ("lines", "end"),
+    [
+        (["Killed", "end 137"], {"exit_code": None, "signal": "SIGKILL"}),
+        (["end 137"], {"exit_code": 137, "signal": None}),
+        (["use 9 9 9 1", "Killed", "end 137"], {"exit_code": None, "signal": "SIGKILL", "reason": "OOMKilled"}),
+        (["use 9 9 9 1", "end 1"], {"exit_code": 1, "reason": "OOMKilled"}),
+        (["use 9 9 9 1", "end 0"], {"exit_code": 0, "reason": None}),
+        (["missing"], {"exit_code": 127, "launch_error": "The command 'x' was not found."}),
+    ],
+)
+def test_how_a_program_ends(make_pod: Callable[..., Pod], lines: list[str], end: dict[str, object]) -> None:
+    run = make_pod("command=x")
+    run.start()
+    said = run.ends(*lines)
+    assert {key: said.get(key) for key in end} == end
+
+
+def test_a_supervisor_says_the_end_that_the_container_could_not(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod()
+    run.start()
+    os.write(run.stdout, b"last words")
+    os.close(run.stdout)
+    os.close(run.stderr)
+    for _ in range(2):
+        run.send(Kind.EXITED, id="exited", exit_code=None, signal="SIGKILL", reason="OOMKilled")
+    end = run.exit()
+    assert (end["reason"], end["signal"], end["output_bytes"]) == ("OOMKilled", "SIGKILL", 10)
+
+
+def test_a_program_that_is_stopped_before_it_started_never_starts(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod()
+    run.send(Kind.SIGNAL, id="stop-term", signal="TERM")
+    assert run.exit()["signal"] == "SIGTERM"
+    run.send(Kind.START, id="start")
+    run.until(lambda: any(body["id"] == "start" for body in run.bodies(Kind.ACK)))
+    assert run.gone() == b"stop\n"
+
+
+def test_the_end_of_a_pod_is_passed_on_and_a_supervisor_says_why(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod()
+    run.start()
+    run.agent.send_signal(signal.SIGTERM)
+    run.until(lambda: b"TERM\n" in run.gone())
+    run.say("Terminated", "end 143")
+    run.send(Kind.EXITED, id="exited", exit_code=143, reason="Evicted", message="no room")
+    os.close(run.stdout)
+    os.close(run.stderr)
+    end = run.exit()
+    assert (end["reason"], end["message"]) == ("Evicted", "no room")
+
+
+def test_files_lie_there_before_the_start_and_news_keep_their_place(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod()
+    run.send(Kind.FILE, id="file-a.txt", name="a.txt", text="ä\r\n")
+    run.send(Kind.FILE, id="file-x", name="../x", text="")
+    run.until(lambda: len(run.bodies(Kind.ACK)) == 2)
+    assert (run.shared / "files/a.txt").read_bytes() == "ä\r\n".encode()
+    assert [body["ok"] for body in run.bodies(Kind.ACK)] == [True, False]
+    for _ in range(2):
+        run.send(Kind.NOTE, id="note-1", code="pulling", message="The image is fetched.")
+    run.until(lambda: len(run.bodies(Kind.ACK)) == 4)
+    assert run.bodies(Kind.NOTICE) == [{"code": "pulling", "message": "The image is fetched."}]
