@@ -3,58 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import select
 import socket
-import threading
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 from app.agent import wire
 from app.domain.errors import AttemptGone, LinkLost
 from app.domain.ports import Record
+from app.launch.following import Bell, Follower
 
 RECEIVE_BYTES = 256 * 1024
 SEND_WITHIN_S = 5.0
-
-
-class _Bell:
-    """Wakes a poll from any thread, also from one that comes after the end."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-
-    def ring(self) -> None:
-        with self._lock:
-            if self.fd >= 0:
-                os.eventfd_write(self.fd, 1)
-
-    def silence(self) -> None:
-        os.eventfd_read(self.fd)
-
-    def close(self) -> None:
-        with self._lock:
-            if self.fd >= 0:
-                os.close(self.fd)
-            self.fd = -1
-
-
-class _Follower:
-    """Turns frames into records, and knows the spool position after each."""
-
-    def __init__(self, position: int) -> None:
-        self._position = position
-
-    def records(self, frames: Iterable[wire.Frame]) -> list[Record]:
-        return [self._record(*frame) for frame in frames]
-
-    def _record(self, kind: int, at: float, payload: bytes) -> Record:
-        if not wire.spooled(kind):
-            return Record(kind, at, payload, 0)
-        self._position += wire.HEADER.size + len(payload)
-        return Record(kind, at, payload, self._position)
 
 
 class SocketLink:
@@ -64,7 +24,7 @@ class SocketLink:
         """Take a connected socket and follow from the position. Raises: LinkLost."""
         self._socket = connection
         self._socket.setblocking(False)
-        self._follower, self._decoder, self._bell = _Follower(position), wire.Decoder(), _Bell()
+        self._follower, self._decoder, self._bell = Follower(position), wire.Decoder(), Bell()
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
         self._poll.register(self._bell.fd, select.POLLIN)
@@ -129,7 +89,7 @@ class Remains:
     def __init__(self, spool: Path, position: int) -> None:
         """Read the spool from the position; it is an ordinary file that nobody writes any more."""
         self._spool, self._at = spool, position
-        self._follower, self._decoder, self._bell = _Follower(position), wire.Decoder(), _Bell()
+        self._follower, self._decoder, self._bell = Follower(position), wire.Decoder(), Bell()
         self._acks: list[Record] = []
         self._saw_exit = False
 

@@ -1,0 +1,244 @@
+"""The link to the agent of a pod: dials until the agent answers, lets the program start, and says what only the cluster knows.
+
+The agent is dialled from the pod's creation on, long before the API server shows it as running. Only this link gives the word to
+start, and only somebody who has stored the pod's uid can make it: so a pod that a supervisor created after it was overtaken
+never runs anything.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import select
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.agent import wire
+from app.agent.wire import Kind
+from app.domain.errors import AttemptGone, LinkLost
+from app.domain.ports import Attempt, Record
+from app.launch.exec_socket import ExecSocket
+from app.launch.following import Bell, Follower
+from app.launch.kube_api import KubeApi
+from app.launch.kube_errors import ApiFailure
+from app.launch.manifest import BRIDGE_COMMAND, Shape, pod_name, script_name
+from app.launch.verdict import Verdict, judge, never
+from app.launch.watch import PodWatch
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+DIAL_WITHIN_S = 2.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+LOOK_EVERY_S = 5.0
+LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0}
+HOPELESS = ("not found", "manifest unknown", "unauthorized", "denied", "no such image", "invalid reference")
+HOPELESS_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the links of one process share. `said` remembers the notices of each pod, so that none is said twice."""
+
+    api: KubeApi
+    shape: Shape
+    watch: PodWatch
+    said: dict[str, set[str]] = field(default_factory=dict)
+
+    def get(self, name: str) -> Json:
+        """Return the pod. Raises: ApiFailure."""
+        return self.api.call("GET", f"/api/v1/namespaces/{self.shape.namespace}/pods/{name}")
+
+
+class ExecLink:
+    """A link to one attempt's agent."""
+
+    def __init__(self, cluster: Cluster, attempt: Attempt, position: int) -> None:
+        """Contact nothing yet; `read` does. `attempt.handle` is the pod's uid."""
+        self._cluster, self._attempt, self._position = cluster, attempt, position
+        self._name, self._uid = pod_name(attempt), str(attempt.handle)
+        self._bell, self._follower = Bell(), Follower(position)
+        self._socket: ExecSocket | None = None
+        self._heard = self._told_exit = False
+        self._dialled_at = self._dial_at = 0.0
+        self._pause_s = FIRST_PAUSE_S
+        self._look_at = 0.0
+        self._called, self._changed = threading.Event(), threading.Event()
+        self._fault: tuple[tuple[str, str], float] | None = None
+        self._news: list[Record] = []
+        cluster.watch.follow(self._name, self._on_change)
+
+    # --- the port
+
+    def read(self, timeout_s: float) -> list[Record]:
+        """Wait for records; [] after the timeout or a wake. Raises: LinkLost, AttemptGone."""
+        until = time.monotonic() + timeout_s
+        while True:
+            self._look_if_due()
+            records = [*self._news, *self._receive()]
+            self._news = []
+            if records:
+                return records
+            if self._called.is_set() or time.monotonic() >= until:
+                self._called.clear()
+                return []
+            self._wait(until)
+
+    def send(self, kind: int, body: dict[str, object]) -> None:
+        """Send a command. Raises: LinkLost; also while the agent has not answered yet."""
+        if self._socket is None or not self._heard:
+            raise LinkLost("The agent is not up yet.")
+        self._socket.send(wire.encode(kind, time.time(), json.dumps(body).encode()))
+
+    def wake(self) -> None:
+        """Make a `read` that waits return now, from any thread."""
+        self._called.set()
+        self._bell.ring()
+
+    def close(self) -> None:
+        """Give the connection up; the attempt runs on. Idempotent."""
+        self._cluster.watch.unfollow(self._name, self._on_change)
+        self._hang_up()
+        self._bell.close()
+
+    def _on_change(self) -> None:
+        self._changed.set()
+        self._bell.ring()
+
+    def _wait(self, until: float) -> None:
+        due = min(until, self._look_at, self._dial_at if self._socket is None else float("inf"))
+        poll = select.poll()
+        poll.register(self._bell.fd, select.POLLIN)
+        if self._socket:
+            poll.register(self._socket.fd, select.POLLIN)
+        ready = poll.poll(max(0.0, due - time.monotonic()) * 1000)
+        if any(fd == self._bell.fd for fd, _ in ready):
+            self._bell.silence()
+
+    # --- the connection
+
+    def _receive(self) -> list[Record]:
+        if self._socket is None and time.monotonic() >= self._dial_at:
+            self._dial()
+        if self._socket is None:
+            return []
+        try:
+            records = self._follower.records(self._socket.receive())
+        except LinkLost as error:
+            if self._heard:
+                raise
+            self._hang_up()
+            logger.debug("%s: the agent does not answer yet: %s", self._name, error)
+            return []
+        for record in records:
+            self._heed(record)
+        if not self._heard and time.monotonic() > self._dialled_at + DIAL_WITHIN_S:
+            self._hang_up()
+        return records
+
+    def _heed(self, record: Record) -> None:
+        self._heard = True
+        if record.kind == Kind.HEARTBEAT and b'"waits": true' in record.payload:
+            self._let_start()
+
+    def _dial(self) -> None:
+        self._dialled_at = time.monotonic()
+        try:
+            shape = self._cluster.shape
+            connection, _ = self._cluster.api.dial(shape.namespace, self._name, "agent", BRIDGE_COMMAND, DIAL_WITHIN_S)
+        except ApiFailure as failure:
+            logger.debug("%s: not dialled: %s", self._name, failure)
+            if failure.missing:
+                self._look_at = 0.0
+        else:
+            self._socket = ExecSocket(connection)
+            follow = json.dumps({"from": self._position}).encode()
+            self._socket.send(wire.encode(Kind.FOLLOW, time.time(), follow))
+        self._dial_at = time.monotonic() + self._pause_s
+        self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 1.3)
+
+    def _hang_up(self) -> None:
+        connection, self._socket = self._socket, None
+        if connection:
+            connection.close()
+
+    def _let_start(self) -> None:
+        """Hand the files over and let the program begin."""
+        spec = self._attempt.spec
+        files = dict(spec.files)
+        if spec.script is not None:
+            files[script_name(spec)] = spec.script
+        for name, text in files.items():
+            self.send(Kind.FILE, {"id": f"file-{name}", "name": name, "text": text})
+        self.send(Kind.START, {"id": "start"})
+
+    # --- the pod
+
+    def _look_if_due(self) -> None:
+        if not self._changed.is_set() and time.monotonic() < self._look_at:
+            return
+        self._look_at = time.monotonic() + LOOK_EVERY_S
+        if self._changed.is_set():
+            self._changed.clear()
+            self._dial_at = min(self._dial_at, time.monotonic())
+        pod = self._cluster.watch.pod(self._name, self._uid) or self._asked_for()
+        if pod is not None:
+            self._act_on(judge(pod))
+
+    def _asked_for(self) -> Json | None:
+        """Return the pod from the API server itself; None when that cannot be asked. Raises: AttemptGone."""
+        try:
+            pod = self._cluster.get(self._name)
+        except ApiFailure as failure:
+            if failure.missing:
+                raise self._gone("PodDeleted", "The run's pod is gone: somebody else deleted it.") from failure
+            return None
+        if pod["metadata"]["uid"] != self._uid:
+            raise self._gone("PodDeleted", "The run's pod is gone: somebody else deleted it.")
+        return pod
+
+    def _act_on(self, verdict: Verdict) -> None:
+        if verdict.gone and self._socket is None:
+            raise self._gone(*verdict.gone)
+        exited = verdict.exited
+        if verdict.fault:
+            exited = self._lasting(verdict)
+            self._say_fault(*verdict.fault)
+        else:
+            self._fault = None
+        if exited and self._heard and self._socket and not self._told_exit:
+            self.send(Kind.EXITED, {"id": "exited", **exited})
+            self._told_exit = True
+        elif exited:
+            self._look_at = min(self._look_at, time.monotonic() + 0.5)
+
+    def _lasting(self, verdict: Verdict) -> Json | None:
+        """Return the end that a fault amounts to once it has lasted. Raises: AttemptGone where there is no agent to say it to."""
+        if verdict.fault is None:
+            return None
+        reason, message = verdict.fault
+        if self._fault is None or self._fault[0][0] != reason:
+            self._fault = (verdict.fault, time.monotonic())
+        lasted_s = time.monotonic() - self._fault[1]
+        longest_s = LASTING_S.get(reason, self._attempt.spec.queue_timeout_s)
+        if reason == "ImagePullFailed" and any(word in message.lower() for word in HOPELESS):
+            longest_s = HOPELESS_S
+        self._look_at = min(self._look_at, time.monotonic() + max(0.1, longest_s - lasted_s))
+        if lasted_s < longest_s:
+            return None
+        if verdict.fault_of_agent:
+            raise self._gone(reason, message)
+        return never(reason, message)
+
+    def _say_fault(self, reason: str, message: str) -> None:
+        said = self._cluster.said.setdefault(self._uid, set())
+        if reason not in said:
+            said.add(reason)
+            body = json.dumps({"code": reason, "message": message[:1000]}).encode()
+            self._news.append(Record(Kind.NOTICE, time.time(), body, 0))
+
+    def _gone(self, reason: str, message: str) -> AttemptGone:
+        return AttemptGone(message, reason=reason)
+

@@ -1,0 +1,67 @@
+"""What the Kubernetes API refuses, as one value, and what each kind of refusal means for an attempt."""
+
+from __future__ import annotations
+
+import json
+
+from app.domain.errors import LauncherUnavailable, LaunchRefused, PodwireError
+
+PERMANENT = (400, 422)
+
+
+class ApiFailure(Exception):
+    """An answer of the API that is no success; `status` 0 when there was no answer at all."""
+
+    def __init__(self, status: int, reason: str, message: str, retry_after_s: float | None = None) -> None:
+        self.status, self.reason, self.message, self.retry_after_s = status, reason, message, retry_after_s
+        super().__init__(f"{status} {reason}: {message}")
+
+    @classmethod
+    def of_answer(cls, status: int, body: bytes, retry_after: str | None = None) -> ApiFailure:
+        """Read a Status object, or whatever else a proxy in between may have said."""
+        try:
+            said = json.loads(body)
+        except ValueError:
+            said = {}
+        said = said if isinstance(said, dict) else {}
+        message = str(said.get("message") or body[:300].decode(errors="replace").strip() or "no message")
+        seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
+        return cls(status, str(said.get("reason") or ""), message, seconds)
+
+    @property
+    def missing(self) -> bool:
+        """True when what was asked for is not there, the namespace being there."""
+        return self.status == 404 and not self.of_namespace
+
+    @property
+    def of_namespace(self) -> bool:
+        """True when the namespace itself is not there, or is going away."""
+        return self.status in (403, 404) and ("namespaces " in self.message or "being terminated" in self.message)
+
+    @property
+    def quota(self) -> bool:
+        """True when it fits as soon as others have ended."""
+        return self.status == 403 and "exceeded quota" in self.message
+
+
+def refusal(failure: ApiFailure) -> PodwireError:
+    """Translate a refused creation: LaunchRefused when it will never be accepted, else LauncherUnavailable (try again).
+
+    `reason` among the error's facts is the run's outcome if it ends because of this.
+    """
+    if failure.quota:
+        text = f"The namespace's quota is used up: {failure.message}"
+        return LauncherUnavailable(text, reason="QuotaExceeded", waits=True)
+    if failure.of_namespace:
+        return LaunchRefused(f"Runs cannot be started here, tell the administrator: {failure.message}", reason="LaunchFailed")
+    if failure.status == 403:
+        words = "The cluster does not allow this service to start the run, tell the administrator"
+        return LaunchRefused(f"{words}: {failure.message}", reason="LaunchFailed")
+    if failure.status in PERMANENT:
+        return LaunchRefused(f"The cluster does not accept the run: {failure.message}", reason="InvalidSpec")
+    return unavailable(failure)
+
+
+def unavailable(failure: ApiFailure) -> LauncherUnavailable:
+    """Translate a failure that time may heal."""
+    return LauncherUnavailable(f"The cluster cannot be used at the moment: {failure}", retry_after_s=failure.retry_after_s)

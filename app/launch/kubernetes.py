@@ -1,0 +1,107 @@
+"""The launcher for Kubernetes: each attempt is one bare pod of a name that follows from the run and the attempt.
+
+How an attempt starts once. Of any number of launchers that create the pod one succeeds, and the others adopt it by its uid. The
+program waits in it for a word that only a link gives, and a link is made with the stored uid: so the fence around storing it
+(SQL, by the claim's token) is the fence around the start. An attempt whose uid is stored is never created again, and what an
+overtaken supervisor creates after a removal never runs: it is left over, and removed.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused
+from app.domain.ports import Attempt, Link
+from app.launch.exec_link import Cluster, ExecLink
+from app.launch.kube_api import KubeApi
+from app.launch.kube_errors import ApiFailure, refusal, unavailable
+from app.launch.manifest import DOMAIN, Shape, labels, make_pod, parse_name, pod_name, selector
+from app.launch.watch import PodWatch
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+REMOVE_WITHIN_S = 1
+
+
+class KubernetesLauncher:
+    """Runs attempts as pods in one namespace. Thread-safe; any number of processes may do the same at once."""
+
+    def __init__(self, api: KubeApi, shape: Shape) -> None:
+        """Contact nothing yet."""
+        self._api, self._shape = api, shape
+        self._cluster = Cluster(api, shape, PodWatch(api, shape.namespace, selector(shape)))
+        self._pods = f"/api/v1/namespaces/{shape.namespace}/pods"
+
+    def launch(self, attempt: Attempt) -> str:
+        """Create the attempt's pod unless it is there, and return its uid. The program waits until the uid is stored.
+
+        Raises: LaunchRefused, LauncherUnavailable, AttemptGone when the stored pod is not there any more.
+        """
+        manifest = make_pod(attempt, self._shape)
+        if attempt.handle is not None:
+            return self._adopt(attempt)
+        try:
+            made = self._api.call("POST", self._pods, manifest)
+            logger.info("run %s: pod %s created", attempt.run_id, manifest["metadata"]["name"])
+            return str(made["metadata"]["uid"])
+        except ApiFailure as failure:
+            # Whatever the answer was, the pod may be there: an earlier try may have made it, a full quota hides it.
+            return self._adopt(attempt, failure)
+
+    def _adopt(self, attempt: Attempt, failure: ApiFailure | None = None) -> str:
+        try:
+            pod = self._cluster.get(pod_name(attempt))
+        except ApiFailure as missing:
+            if missing.missing and attempt.handle is not None:
+                raise AttemptGone("The run's pod is gone.", reason="PodDeleted") from missing
+            raise refusal(failure if missing.missing and failure else missing) from missing
+        uid = str(pod["metadata"]["uid"])
+        if attempt.handle is not None and uid != attempt.handle:
+            raise AttemptGone("The run's pod is gone.", reason="PodDeleted")
+        given, wanted = pod["metadata"].get("labels") or {}, labels(attempt, self._shape)
+        if any(given.get(name) != value for name, value in wanted.items()):
+            raise LaunchRefused("Another pod has the name of this run's pod.", reason="LaunchFailed")
+        if pod["metadata"].get("deletionTimestamp") and attempt.handle is None:
+            raise LauncherUnavailable("A pod of this name is still going away.")
+        return uid
+
+    def connect(self, attempt: Attempt, position: int) -> Link:
+        """Follow the attempt's records from the spool position; the link dials while it is read.
+
+        Raises: LauncherUnavailable when the attempt's uid is not stored.
+        """
+        if attempt.handle is None:
+            raise LauncherUnavailable("The run's pod is not known yet.")
+        return ExecLink(self._cluster, attempt, position)
+
+    def remove(self, attempt: Attempt) -> None:
+        """Delete the attempt's pod, if it is ours and the very one whose uid is stored. Raises: LauncherUnavailable."""
+        try:
+            uid = attempt.handle or self._uid_of_ours(attempt)
+            if uid is None:
+                return
+            self._cluster.said.pop(uid, None)
+            body: Json = {"gracePeriodSeconds": REMOVE_WITHIN_S, "preconditions": {"uid": uid}}
+            self._api.call("DELETE", f"{self._pods}/{pod_name(attempt)}", {"apiVersion": "v1", "kind": "DeleteOptions", **body})
+        except ApiFailure as failure:
+            # 409: the pod of this uid is gone, and another has its name.
+            if not failure.missing and failure.status != 409:
+                raise unavailable(failure) from failure
+
+    def _uid_of_ours(self, attempt: Attempt) -> str | None:
+        pod = self._cluster.get(pod_name(attempt))
+        given = pod["metadata"].get("labels") or {}
+        ours = given.get(f"{DOMAIN}/instance") == self._shape.instance and given.get(f"{DOMAIN}/run") == attempt.run_id
+        return str(pod["metadata"]["uid"]) if ours else None
+
+    def present(self) -> list[tuple[str, int]]:
+        """Return (run id, attempt number) of every pod of ours that is not being deleted. Raises: LauncherUnavailable."""
+        try:
+            answer = self._api.call("GET", self._pods, query={"labelSelector": selector(self._shape)})
+        except ApiFailure as failure:
+            raise unavailable(failure) from failure
+        metadata = [pod["metadata"] for pod in answer.get("items") or []]
+        names = [parse_name(each["name"]) for each in metadata if not each.get("deletionTimestamp")]
+        return [name for name in names if name is not None]
