@@ -7,7 +7,7 @@ import argparse
 from tests.bench import fanout, overhead, submit
 from tests.bench.figures import machine
 
-PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sqlalchemy", "channels", "channels-redis")
+PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sqlalchemy", "channels", "channels-redis", "uvicorn")
 
 
 def main() -> None:
@@ -36,8 +36,8 @@ def _fanout(part: argparse.ArgumentParser) -> None:
     part.add_argument("--runs", type=int, default=1_000, help="runs with one socket each (default %(default)s)")
     part.add_argument("--idle", type=int, default=10_000, help="idle sockets (default %(default)s)")
     part.add_argument("--seconds", type=float, default=2.0, help="how long each rate is kept up (default %(default)s)")
-    part.add_argument("--asgi", choices=["daphne", "uvicorn"], default="daphne", help="what serves Channels")
-    part.add_argument("--layer", choices=["core", "pubsub"], default="core", help="which layer of channels_redis")
+    part.add_argument("--asgi", choices=["uvicorn", "daphne"], default="uvicorn", help="what serves Channels")
+    part.add_argument("--layer", choices=["pubsub", "core"], default="pubsub", help="layer of channels_redis")
     part.add_argument("--verbose", action="store_true", help="print each step")
 
 

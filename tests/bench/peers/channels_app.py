@@ -34,7 +34,7 @@ def set_up() -> None:
         ROOT_URLCONF=__name__,
         CHANNEL_LAYERS={
             "default": {
-                "BACKEND": LAYERS[os.environ.get("BENCH_LAYER", "core")],
+                "BACKEND": LAYERS[os.environ["BENCH_LAYER"]],
                 "CONFIG": {"hosts": [{"address": os.environ["BENCH_REDIS"], "max_connections": 30_000}]},
             }
         },
