@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from celery.exceptions import Reject
 
-from app.supervise.supervisor import Drained, supervise
+from app.supervise.claim import supervise
+from app.supervise.supervisor import Drained
 from tasks.celery_app import app, worker
 
 

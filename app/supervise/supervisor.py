@@ -1,4 +1,4 @@
-"""Follow one run to its end: claim it, launch it, carry records to the log and replies to the agent, write its outcome.
+"""Follow one claimed run to its end: launch it, carry records to the log and replies to the agent, write its outcome.
 
 The rules are in session.py; here is the moving of bytes. Every write is fenced by the token of the claim, so a supervisor that
 was overtaken can do no harm: it notices (Fenced) and leaves without a word.
@@ -22,7 +22,6 @@ from app.domain.errors import (
     LaunchRefused,
     LimitReached,
     LinkLost,
-    LiveUnavailable,
     PodwireError,
     StoreUnavailable,
 )
@@ -33,7 +32,7 @@ from app.domain.ports import Attempt, Link
 from app.domain.question import Question
 from app.domain.run import Outcome, Reason, Run, Status
 from app.supervise.crew import Crew
-from app.supervise.runlog import RunLog, adopt
+from app.supervise.runlog import RunLog
 from app.supervise.session import (
     Acked,
     Action,
@@ -62,36 +61,6 @@ MAX_KEPT_BYTES = 8 * 1024 * 1024
 
 class Drained(Exception):
     """This process shuts down: the run was released and goes on; another process takes it over."""
-
-
-def supervise(crew: Crew, run_id: str) -> None:
-    """Claim the run and follow it to its end. Returns at once, without error, when another process has it or it has ended.
-
-    Raises: Drained when this process shuts down first.
-    """
-    if crew.halt.is_set():
-        raise Drained
-    claimed_at = time.monotonic()
-    run = crew.runs.claim(run_id, crew.process_id, crew.lease_s)
-    if run is None:
-        return
-    logger.info("run %s: supervised, token %d", run.id, run.token)
-    try:
-        with crew.leases.hold(run.id, run.token, claimed_at):
-            _follow(crew, run)
-    except Fenced:
-        logger.info("run %s: token %d was overtaken", run.id, run.token)
-
-
-def _follow(crew: Crew, run: Run) -> None:
-    try:
-        server = crew.log.server_id()
-    except LiveUnavailable:
-        server = None
-    log = adopt(run, crew.log, crew.chunks, server)
-    supervisor = Supervisor(crew, run, log)
-    with crew.archiver.keeping(log), crew.wakes.registered(run.id, supervisor.wake):
-        supervisor.follow()
 
 
 class Supervisor:
@@ -126,6 +95,11 @@ class Supervisor:
                 self._send_on()
         finally:
             self._drop_link()
+
+    def give_up(self) -> None:
+        """End the run because of a fault of ours, whatever state it is in. Raises: Fenced."""
+        message = "Podwire could not go on with this run because of an internal error; the log of the workers says more."
+        self._end_before_start(Outcome(Status.FAILED, Reason.AGENT_LOST, message))
 
     # --- the beginning
 
@@ -163,7 +137,7 @@ class Supervisor:
         self._persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle))
 
     def _end_before_start(self, outcome: Outcome | None) -> None:
-        """End a run that has not started; the attempt is removed first, so that it never can."""
+        """End a run that must not go on; the attempt is removed first, so that it never can."""
         self._remove()
         if outcome is None:
             run = self._session.run

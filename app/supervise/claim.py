@@ -1,0 +1,72 @@
+"""Take a run under supervision: the claim, the lease around it, and what happens when supervising itself fails.
+
+A fault of ours must not keep a run from its end: it is logged, the run is released and tried again by whoever gets it, and it is
+given up after a number of claims.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from app.domain.errors import Fenced, LiveUnavailable, PodwireError
+from app.domain.run import Run
+from app.supervise.crew import Crew
+from app.supervise.runlog import RunLog, adopt
+from app.supervise.supervisor import Drained, Supervisor
+
+logger = logging.getLogger(__name__)
+
+# A run that sees this many claims has had unusual luck; one more fault of ours then ends it. Faults alone get there in a minute.
+FAULTY_CLAIMS = 10
+
+
+def supervise(crew: Crew, run_id: str) -> None:
+    """Claim the run and follow it to its end. Returns at once, without error, when another process has it or it has ended.
+
+    Raises: Drained when this process shuts down first, StoreUnavailable when the database cannot be reached.
+    """
+    if crew.halt.is_set():
+        raise Drained
+    claimed_at = time.monotonic()
+    run = crew.runs.claim(run_id, crew.process_id, crew.lease_s)
+    if run is None:
+        return
+    logger.info("run %s: supervised, token %d", run.id, run.token)
+    with crew.leases.hold(run.id, run.token, claimed_at):
+        try:
+            _follow(crew, run)
+        except Fenced:
+            logger.info("run %s: token %d was overtaken", run.id, run.token)
+        except (Drained, PodwireError):
+            raise
+        except Exception:
+            logger.exception("run %s: supervising it failed", run.id)
+            _after_a_fault(crew, run)
+
+
+def _follow(crew: Crew, run: Run) -> None:
+    log = _log_of(crew, run)
+    supervisor = Supervisor(crew, run, log)
+    with crew.archiver.keeping(log), crew.wakes.registered(run.id, supervisor.wake):
+        supervisor.follow()
+
+
+def _log_of(crew: Crew, run: Run) -> RunLog:
+    try:
+        server = crew.log.server_id()
+    except LiveUnavailable:
+        server = None
+    return adopt(run, crew.log, crew.chunks, server)
+
+
+def _after_a_fault(crew: Crew, run: Run) -> None:
+    """Let somebody try again, or end the run when that did not help often enough."""
+    try:
+        row = crew.runs.get(run.id)
+        if row is not None and row.token == run.token and run.token >= FAULTY_CLAIMS:
+            Supervisor(crew, row, _log_of(crew, row)).give_up()
+        else:
+            crew.runs.release(run.id, run.token)
+    except Fenced:
+        logger.info("run %s: token %d was overtaken", run.id, run.token)

@@ -1,0 +1,130 @@
+"""Taking runs under supervision, on a real store in a file: what happens when supervising itself fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from app.domain.admission import Limits
+from app.domain.errors import Fenced
+from app.domain.events import Kind
+from app.domain.person import Person
+from app.domain.ports import Attempt
+from app.domain.run import Priority, Reason, Run, Status
+from app.domain.spec import RunSpec
+from app.live.memory import MemoryEventLog
+from app.store.chunks import ChunkStore
+from app.store.engine import make_engine
+from app.store.inputs import InputStore
+from app.store.questions import QuestionStore
+from app.store.runs import RunStore
+from app.store.tables import metadata
+from app.supervise.archiver import Archiver
+from app.supervise.claim import FAULTY_CLAIMS, supervise
+from app.supervise.crew import Crew, DatabaseClock
+from app.supervise.leases import Leases
+from app.supervise.supervisor import Drained
+from app.supervise.wakes import Wakes
+from tests.unit.supervise.doubles import RUN_ID
+
+
+class FaultyLauncher:
+    """A launcher with a bug."""
+
+    def __init__(self) -> None:
+        self.removed: list[str] = []
+
+    def launch(self, attempt: Attempt) -> str:
+        raise ValueError("a fault of ours")
+
+    def remove(self, attempt: Attempt) -> None:
+        self.removed.append(attempt.run_id)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = make_engine(f"sqlite:///{tmp_path}/podwire.sqlite")
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+def crew_of(engine: Engine, launcher: FaultyLauncher) -> Crew:
+    runs = RunStore(engine)
+    stores = (ChunkStore(engine), QuestionStore(engine), InputStore(engine))
+    leases = Leases(runs, "process", 20, 5)
+    log = MemoryEventLog()
+    return Crew(
+        "process",
+        20,
+        10,
+        runs,
+        *stores,
+        log,
+        launcher,
+        leases,
+        Archiver(),
+        Wakes(),
+        DatabaseClock(runs.now),
+        lambda: None,  # type: ignore[arg-type]
+    )
+
+
+def dispatched(crew: Crew) -> Run:
+    owner = Person("u1", "ann")
+    crew.runs.submit(RUN_ID, owner, RunSpec(command=("true",)), Priority.NORMAL, Limits())
+    run = crew.runs.dispatch_next(Limits())
+    assert run is not None
+    return run
+
+
+@pytest.mark.trap("L5")
+def test_a_fault_of_ours_is_tried_again_and_in_the_end_told(engine: Engine) -> None:
+    launcher = FaultyLauncher()
+    crew = crew_of(engine, launcher)
+    run = dispatched(crew)
+    for claim in range(1, FAULTY_CLAIMS + 1):
+        assert not crew.runs.get(run.id).status.final, f"ended before claim {claim}"  # type: ignore[union-attr]
+        supervise(crew, run.id)
+    ended = crew.runs.get(run.id)
+    assert ended is not None and ended.outcome is not None
+    assert (ended.status, ended.outcome.reason) == (Status.FAILED, Reason.AGENT_LOST)
+    kinds = [entry.payload for entry in crew.chunks.read(run.id, 0, 100) if f'"kind":"{Kind.END}"'.encode() in entry.payload]
+    assert len(kinds) == 1
+    assert set(launcher.removed) == {run.id}
+    supervise(crew, run.id)
+
+
+@pytest.mark.trap("R4")
+def test_the_loser_of_a_race_leaves_without_a_word(engine: Engine) -> None:
+    crew = crew_of(engine, FaultyLauncher())
+    run = dispatched(crew)
+    held = crew.runs.claim(run.id, "another process", 20)
+    assert held is not None
+    supervise(crew, run.id)
+    assert crew.runs.get(run.id) == held
+
+
+def test_a_draining_process_takes_nothing(engine: Engine) -> None:
+    crew = crew_of(engine, FaultyLauncher())
+    run = dispatched(crew)
+    crew.halt.set()
+    with pytest.raises(Drained):
+        supervise(crew, run.id)
+    after = crew.runs.get(run.id)
+    assert after is not None and after.token == 0
+
+
+@pytest.mark.trap("R1")
+def test_a_fenced_writer_changes_nothing(engine: Engine) -> None:
+    crew = crew_of(engine, FaultyLauncher())
+    run = dispatched(crew)
+    first = crew.runs.claim(run.id, "process", 0.0)
+    second = crew.runs.claim(run.id, "other", 20)
+    assert first is not None and second is not None
+    with pytest.raises(Fenced):
+        crew.runs.set_handle(run.id, first.token, "handle")
+    assert crew.runs.get(run.id) == second
