@@ -267,8 +267,8 @@ def test_a_stalled_reader_holds_up_nobody_and_resumes(client: Client) -> None:
 @pytest.mark.trap("S13")
 @pytest.mark.trap("D11")
 def test_a_replica_that_leaves_says_so_and_its_watchers_resume_elsewhere(podwire: Podwire, client: Client) -> None:
-    script, expected = ticking(150)
-    run = client.submit(script)
+    script, expected = ticking(100)
+    run = client.submit(f"{script}; ask go >/dev/null")
     leaving = podwire.web[0]
     watchers = [Watcher(client.at(0, 1), run, "sse" if number % 4 == 3 else "ws", seed=number) for number in range(40)]
     for watcher in watchers:
@@ -278,6 +278,9 @@ def test_a_replica_that_leaves_says_so_and_its_watchers_resume_elsewhere(podwire
     leaving.send(signal.SIGTERM)
     assert leaving.wait() == 0
     closes = [code for watcher in watchers if watcher.kind == "ws" for code in watcher.closes]
+    # Only now may the run end, which closes streams in another way.
+    (question,) = client.at(1).wait_question(run)
+    client.at(1).answer(question["id"], "on")
     for watcher in watchers:
         watcher.finish(expected)
     leaving.start()
