@@ -68,6 +68,7 @@ class ExecLink:
         self._called, self._changed = threading.Event(), threading.Event()
         self._fault: tuple[tuple[str, str], float] | None = None
         self._news: list[Record] = []
+        self._unsent: list[bytes] = []
         cluster.watch.follow(self._name, self._on_change)
 
     # --- the port
@@ -87,10 +88,12 @@ class ExecLink:
             self._wait(until)
 
     def send(self, kind: int, body: dict[str, object]) -> None:
-        """Send a command. Raises: LinkLost; also while the agent has not answered yet."""
+        """Send a command; one for an agent that has not answered yet waits in this link for that. Raises: LinkLost."""
+        data = wire.encode(kind, time.time(), json.dumps(body).encode())
         if self._socket is None or not self._heard:
-            raise LinkLost("The agent is not up yet.")
-        self._socket.send(wire.encode(kind, time.time(), json.dumps(body).encode()))
+            self._unsent.append(data)
+        else:
+            self._socket.send(data)
 
     def wake(self) -> None:
         """Make a `read` that waits return now, from any thread."""
@@ -132,15 +135,18 @@ class ExecLink:
             self._hang_up()
             logger.debug("%s: the agent does not answer yet: %s", self._name, error)
             return []
-        for record in records:
-            self._heed(record)
+        if records:
+            self._heed(records)
         if not self._heard and time.monotonic() > self._dialled_at + DIAL_WITHIN_S:
             self._hang_up()
         return records
 
-    def _heed(self, record: Record) -> None:
+    def _heed(self, records: list[Record]) -> None:
         self._heard = True
-        if record.kind == Kind.HEARTBEAT and b'"waits": true' in record.payload:
+        if self._unsent and self._socket:
+            self._socket.send(b"".join(self._unsent))
+            self._unsent.clear()
+        if any(record.kind == Kind.HEARTBEAT and b'"waits": true' in record.payload for record in records):
             self._let_start()
 
     def _dial(self) -> None:

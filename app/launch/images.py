@@ -27,7 +27,8 @@ def choose(spec: RunSpec, by_language: Mapping[str, str], default: str, allowed:
     if spec.image:
         configured = {full_name(image) for image in (*by_language.values(), default) if image}
         name = full_name(spec.image)
-        if name not in configured and not any(fnmatchcase(name, full_name(pattern)) for pattern in allowed):
+        patterns = {name for pattern in allowed for name in (pattern, full_name(pattern))}
+        if name not in configured and not any(fnmatchcase(name, pattern) for pattern in patterns):
             raise LaunchRefused(f"The image {spec.image[:200]!r} is not among those that may be used here.", reason="InvalidSpec")
         return spec.image
     image = by_language.get(spec.language or "", default)
