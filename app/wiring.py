@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import uuid
 
-from app.domain.errors import PodwireError
+from app.domain.errors import PodwireError, SettingsError
+from app.domain.ports import Launcher
 from app.launch.local import LocalLauncher
 from app.live.connect import redis_client
 from app.live.hub import Hub
@@ -35,7 +36,6 @@ def build_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url)
     redis = redis_client(settings.redis_url)
     spec_limits = settings.spec_limits()
-    attempts = settings.state_path("local")
     return Services(
         process_id=str(uuid.uuid4()),
         runs=RunStore(engine),
@@ -46,7 +46,7 @@ def build_services(settings: Settings) -> Services:
         log=RedisEventLog(redis, settings.log_ttl_s),
         nudges=RedisNudges(redis),
         publisher=CeleryPublisher(make_celery(settings)),
-        launcher=LocalLauncher(attempts, spec_limits.languages, settings.keep_removed_s),
+        launcher=_launcher(settings),
         limits=settings.limits(),
         spec_limits=spec_limits,
         max_questions=settings.max_questions,
@@ -54,6 +54,38 @@ def build_services(settings: Settings) -> Services:
         renew_s=settings.renew_s,
         tick_s=settings.tick_s,
     )
+
+
+def _launcher(settings: Settings) -> Launcher:
+    languages = settings.spec_limits().languages
+    if settings.launcher == "local":
+        return LocalLauncher(settings.state_path("local"), languages, settings.keep_removed_s)
+    # Only where it is used: the client takes a quarter of a second to import.
+    from app.launch.kube_api import KubeApi
+    from app.launch.kube_errors import ApiFailure
+    from app.launch.kubernetes import KubernetesLauncher
+    from app.launch.manifest import Shape
+
+    shape = Shape(
+        namespace=settings.kube_namespace,
+        agent_image=settings.kube_agent_image,
+        instance=settings.kube_instance,
+        languages=languages,
+        images=settings.parsed("kube_images"),
+        default_image=settings.kube_default_image,
+        allowed_images=tuple(settings.parsed("kube_allowed_images")),
+        pull_secrets=tuple(settings.parsed("kube_pull_secrets")),
+        runtime_class=settings.kube_runtime_class,
+        node_selector=settings.parsed("kube_node_selector"),
+        tolerations=tuple(settings.parsed("kube_tolerations")),
+        priority_class=settings.kube_priority_class,
+        service_account=settings.kube_service_account,
+        user_id=settings.kube_user_id,
+    )
+    try:
+        return KubernetesLauncher(KubeApi(), shape)
+    except ApiFailure as failure:
+        raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 
 
 def build_crew(services: Services) -> Crew:

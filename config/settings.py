@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from app.domain.admission import Limits
 from app.domain.errors import SettingsError
@@ -27,7 +28,7 @@ class Settings:
     redis_url: str = field(metadata={"secret": True, "doc": "redis://… of the broker and the live log"})
     secret_key: str = field(metadata={"secret": True, "doc": "at least 32 characters; signs browser sessions"})
     state_dir: str = field(default="var", metadata={"doc": "folder of the local launcher and of embedded servers"})
-    launcher: str = field(default="local", metadata={"doc": "where attempts run: local"})
+    launcher: str = field(default="local", metadata={"doc": "where attempts run: local or kubernetes"})
     bind: str = field(default="127.0.0.1:8080", metadata={"doc": "address of the web server"})
     public_url: str = field(
         default="", metadata={"doc": "address at which people reach this service; empty = what they asked for"}
@@ -54,6 +55,21 @@ class Settings:
     tick_s: float = field(default=2.0, metadata={"doc": "how often dispatch, reconcile and expiry run"})
     log_ttl_s: int = field(default=3600, metadata={"doc": "how long Redis keeps a run's live log after its last event"})
     keep_removed_s: float = field(default=86400.0, metadata={"doc": "how long the local launcher remembers removed attempts"})
+    kube_namespace: str = field(default="", metadata={"doc": "Kubernetes namespace that runs have to themselves"})
+    kube_instance: str = field(default="podwire", metadata={"doc": "tells this installation's pods from another's, as a label"})
+    kube_agent_image: str = field(default="", metadata={"doc": "Podwire's own image, for the agent in every run's pod"})
+    kube_images: str = field(default="{}", metadata={"doc": "JSON: language -> image that its scripts run in"})
+    kube_default_image: str = field(default="", metadata={"doc": "image of a run that names none; empty = it must name one"})
+    kube_allowed_images: str = field(
+        default="[]", metadata={"doc": "JSON list of patterns (* and ?) of the images that runs may name"}
+    )
+    kube_pull_secrets: str = field(default="[]", metadata={"doc": "JSON list of the Secrets that images are pulled with"})
+    kube_runtime_class: str = field(default="", metadata={"doc": "RuntimeClass of runs"})
+    kube_node_selector: str = field(default="{}", metadata={"doc": "JSON: node label -> value that runs need"})
+    kube_tolerations: str = field(default="[]", metadata={"doc": "JSON list of the tolerations of runs"})
+    kube_priority_class: str = field(default="", metadata={"doc": "PriorityClass of runs"})
+    kube_service_account: str = field(default="", metadata={"doc": "ServiceAccount of runs; its token is never mounted"})
+    kube_user_id: int = field(default=1000, metadata={"doc": "user and group id of the processes in runs' pods"})
     session_s: float = field(default=14 * 86400.0, metadata={"doc": "how long a browser session lasts"})
     log_format: str = field(default="text", metadata={"doc": "text or json"})
     log_level: str = field(default="INFO", metadata={"doc": "DEBUG, INFO, WARNING or ERROR"})
@@ -85,8 +101,11 @@ class Settings:
         faults = []
         if len(self.secret_key) < 32:
             faults.append("PODWIRE_SECRET_KEY must have at least 32 characters")
-        if self.launcher != "local":
-            faults.append("PODWIRE_LAUNCHER must be local")
+        if self.launcher not in ("local", "kubernetes"):
+            faults.append("PODWIRE_LAUNCHER must be local or kubernetes")
+        if self.launcher == "kubernetes":
+            faults += [f"PODWIRE_{n.upper()} is missing" for n in ("kube_namespace", "kube_agent_image") if not getattr(self, n)]
+        faults += [f"PODWIRE_{name.upper()} must be a JSON {kind.__name__}" for name, kind in _JSON if not self._is(name, kind)]
         if not self.renew_s * 2 < self.lease_s:
             faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
         try:
@@ -96,6 +115,16 @@ class Settings:
         if faults:
             raise SettingsError("; ".join(faults) + ".")
         return self
+
+    def _is(self, name: str, kind: type) -> bool:
+        try:
+            return isinstance(self.parsed(name), kind)
+        except ValueError:
+            return False
+
+    def parsed(self, name: str) -> Any:
+        """Return the value of a setting that holds JSON."""
+        return json.loads(getattr(self, name))
 
     def limits(self) -> Limits:
         """Return the admission limits."""
@@ -119,6 +148,15 @@ class Settings:
 
 # Read by the command line client and inside runs, never by the service.
 _NOT_SETTINGS = {"PODWIRE_URL", "PODWIRE_TOKEN", "PODWIRE_RUN_ID", "PODWIRE_DIR", "PODWIRE_ATTEMPT", "PODWIRE_HOME"}
+
+
+_JSON: tuple[tuple[str, type], ...] = (
+    ("kube_images", dict),
+    ("kube_allowed_images", list),
+    ("kube_pull_secrets", list),
+    ("kube_node_selector", dict),
+    ("kube_tolerations", list),
+)
 
 
 def _parse(kind: str, text: str) -> object:
