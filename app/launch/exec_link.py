@@ -17,7 +17,7 @@ from typing import Any
 
 from app.agent import wire
 from app.agent.wire import Kind
-from app.domain.errors import AttemptGone, LinkLost
+from app.domain.errors import LinkLost
 from app.domain.ports import Attempt, Record
 from app.launch.exec_socket import ExecSocket
 from app.launch.following import Bell, Follower
@@ -61,7 +61,7 @@ class ExecLink:
         self._name, self._uid = pod_name(attempt), str(attempt.handle)
         self._bell, self._follower = Bell(), Follower(position)
         self._socket: ExecSocket | None = None
-        self._heard = self._told_exit = False
+        self._heard = self._told_exit = self._over = False
         self._dialled_at = self._dial_at = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._look_at = 0.0
@@ -74,7 +74,10 @@ class ExecLink:
     # --- the port
 
     def read(self, timeout_s: float) -> list[Record]:
-        """Wait for records; [] after the timeout or a wake. Raises: LinkLost, AttemptGone."""
+        """Wait for records; [] after the timeout or a wake. Raises: LinkLost.
+
+        An attempt whose agent is gone ends with an EXIT here, which names the reason and has no place in the spool.
+        """
         until = time.monotonic() + timeout_s
         while True:
             self._look_if_due()
@@ -194,20 +197,21 @@ class ExecLink:
             self._act_on(judge(pod))
 
     def _asked_for(self) -> Json | None:
-        """Return the pod from the API server itself; None when that cannot be asked. Raises: AttemptGone."""
+        """Return the pod from the API server itself; None when that cannot be asked, or there is none any more."""
         try:
             pod = self._cluster.get(self._name)
         except ApiFailure as failure:
-            if failure.missing:
-                raise self._gone("PodDeleted", "The run's pod is gone: somebody else deleted it.") from failure
-            return None
-        if pod["metadata"]["uid"] != self._uid:
-            raise self._gone("PodDeleted", "The run's pod is gone: somebody else deleted it.")
-        return pod
+            if not failure.missing:
+                return None
+            pod = {"metadata": {"uid": ""}}
+        if pod["metadata"]["uid"] == self._uid:
+            return pod
+        self._end("PodDeleted", "The run's pod is gone: somebody else deleted it.")
+        return None
 
     def _act_on(self, verdict: Verdict) -> None:
         if verdict.gone and self._socket is None:
-            raise self._gone(*verdict.gone)
+            self._end(*verdict.gone)
         exited = verdict.exited
         if verdict.fault:
             exited = self._lasting(verdict)
@@ -221,7 +225,7 @@ class ExecLink:
             self._look_at = min(self._look_at, time.monotonic() + 0.5)
 
     def _lasting(self, verdict: Verdict) -> Json | None:
-        """Return the end that a fault amounts to once it has lasted. Raises: AttemptGone where there is no agent to say it to."""
+        """Return the end that a fault amounts to once it has lasted; where there is no agent to say it to, say it here."""
         if verdict.fault is None:
             return None
         reason, message = verdict.fault
@@ -235,7 +239,8 @@ class ExecLink:
         if lasted_s < longest_s:
             return None
         if verdict.fault_of_agent:
-            raise self._gone(reason, message)
+            self._end(reason, message)
+            return None
         return never(reason, message)
 
     def _say_fault(self, reason: str, message: str) -> None:
@@ -245,6 +250,9 @@ class ExecLink:
             body = json.dumps({"code": reason, "message": message[:1000]}).encode()
             self._news.append(Record(Kind.NOTICE, time.time(), body, 0))
 
-    def _gone(self, reason: str, message: str) -> AttemptGone:
-        return AttemptGone(message, reason=reason)
-
+    def _end(self, reason: str, message: str) -> None:
+        """Tell the end of an attempt whose agent says nothing more: a record that no spool holds."""
+        if not self._over:
+            body = {"exit_code": None, "signal": None, "launch_error": None, "reason": reason, "message": message[:1000]}
+            self._news.append(Record(Kind.EXIT, time.time(), json.dumps(body).encode(), 0))
+            self._over = True

@@ -15,6 +15,7 @@ from app.domain.lifecycle import Step
 from app.domain.ports import Record
 from app.domain.question import Asked, Question, QuestionKind, QuestionState, parse_asked
 from app.domain.run import Outcome, Reason, Run, Status
+from app.domain.spec import RunSpec
 
 KILL_AGAIN_S = 2.0
 GIVE_UP_AFTER_KILL_S = 20.0
@@ -173,7 +174,7 @@ class Session:
 
     def _outcome(self, exit_record: dict[str, object]) -> Outcome:
         code, signal = exit_record.get("exit_code"), exit_record.get("signal")
-        outcome = self._stopped(code, signal) if self.run.status is Status.STOPPING else _ended(exit_record)
+        outcome = self._stopped(code, signal) if self.run.status is Status.STOPPING else _ended(exit_record, self.run.spec)
         memory, cpu = exit_record.get("peak_memory_bytes"), exit_record.get("cpu_seconds")
         return replace(
             outcome,
@@ -191,8 +192,10 @@ class Session:
         return Outcome(Status.CANCELLED, reason, f"Cancelled by {self.run.cancelled_by or self.run.owner_name}.")
 
 
-def _ended(exit_record: dict[str, object]) -> Outcome:
+def _ended(exit_record: dict[str, object], spec: RunSpec) -> Outcome:
     code, signal = exit_record.get("exit_code"), exit_record.get("signal")
+    if exit_record.get("reason") in _NAMED:
+        return _named(Reason(str(exit_record["reason"])), exit_record, spec)
     if exit_record.get("launch_error"):
         return Outcome(Status.FAILED, Reason.LAUNCH_FAILED, str(exit_record["launch_error"])[:1000])
     if signal:
@@ -200,6 +203,27 @@ def _ended(exit_record: dict[str, object]) -> Outcome:
     if code == 0:
         return Outcome(Status.SUCCEEDED, Reason.COMPLETED, "The program ended normally.")
     return Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, f"The program ended with exit code {code}.")
+
+
+# Ends that are known to whoever ran the attempt, not to the program: an agent or a link names them.
+_NAMED = {
+    Reason.OOM_KILLED: "The program needed more memory than its limit of {memory:.0f} MiB and was ended.",
+    Reason.DISK_LIMIT: "The program used more disk than its limit and was ended.",
+    Reason.EVICTED: "The program was ended because its node needed the place.",
+    Reason.NODE_LOST: "The node that the program ran on is gone.",
+    Reason.POD_DELETED: "The program was ended because somebody deleted its pod.",
+    Reason.IMAGE_PULL_FAILED: "The image could not be had.",
+    Reason.INVALID_IMAGE: "The image's name is not valid.",
+    Reason.UNSCHEDULABLE: "No node had room for it.",
+    Reason.LAUNCH_FAILED: "It could not be started.",
+    Reason.AGENT_LOST: "The agent beside the program disappeared, so how the program ended is not known.",
+    Reason.RUN_TIMEOUT: "It ran for longer than it may and was stopped.",
+}
+
+
+def _named(reason: Reason, exit_record: dict[str, object], spec: RunSpec) -> Outcome:
+    message = str(exit_record.get("message") or _NAMED[reason].format(memory=spec.memory_bytes / 1024**2))
+    return Outcome(Status.TIMED_OUT if reason is Reason.RUN_TIMEOUT else Status.FAILED, reason, message[:1000])
 
 
 def question_fields(question: Question) -> dict[str, object]:

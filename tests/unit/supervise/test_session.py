@@ -92,6 +92,23 @@ def test_a_lost_agent_ends_the_run_with_its_own_reason() -> None:
     assert Session(stopping, 0).lost().outcome.status is Status.CANCELLED
 
 
+@pytest.mark.parametrize(
+    ("record", "status", "reason", "words"),
+    [
+        ({"reason": "OOMKilled", "signal": "SIGKILL"}, Status.FAILED, Reason.OOM_KILLED, "its limit of 512 MiB"),
+        ({"reason": "ImagePullFailed", "message": "no such image"}, Status.FAILED, Reason.IMAGE_PULL_FAILED, "no such image"),
+        ({"reason": "RunTimeout"}, Status.TIMED_OUT, Reason.RUN_TIMEOUT, "longer"),
+        ({"reason": "Whatever", "exit_code": 3}, Status.FAILED, Reason.NON_ZERO_EXIT, "exit code 3"),
+    ],
+)
+def test_an_end_that_the_place_of_execution_names(record: dict[str, object], status: Status, reason: Reason, words: str) -> None:
+    outcome = ended(Session(running(), 0), **record).outcome
+    assert (outcome.status, outcome.reason, words in outcome.message) == (status, reason, True)
+    assert outcome.signal == record.get("signal")
+    stopping = running(status=Status.STOPPING, stopping_since=1.0, stop_reason=Reason.CANCELLED_BY_USER)
+    assert ended(Session(stopping, 0), **record).outcome.reason is Reason.CANCELLED_BY_USER
+
+
 def test_a_question_is_asked_and_a_malformed_one_refused_visibly() -> None:
     session = Session(running(), 0)
     (ask,) = session.record(record(Wire.QUESTION, {"number": 1, "text": "Go?", "kind": "confirm"}, 33))
