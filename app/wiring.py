@@ -88,7 +88,7 @@ def _launcher(settings: Settings) -> Launcher:
         raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 
 
-def build_crew(services: Services) -> Crew:
+def build_crew(services: Services, slots: int) -> Crew:
     """Return what the supervisors of a worker process share."""
     return Crew(
         process_id=services.process_id,
@@ -100,7 +100,7 @@ def build_crew(services: Services) -> Crew:
         inputs=services.inputs,
         log=services.log,
         launcher=services.launcher,
-        leases=Leases(services.runs, services.process_id, services.lease_s, services.renew_s),
+        leases=Leases(services.runs, services.process_id, services.lease_s, services.renew_s, slots),
         archiver=Archiver(),
         wakes=Wakes(),
         clock=DatabaseClock(services.runs.now),

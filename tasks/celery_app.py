@@ -72,7 +72,7 @@ def _logging(**_: object) -> None:
 def _init(**_: object) -> None:
     try:
         services = build_services(settings)
-        _worker.append(Worker(services, build_crew(services)))
+        _worker.append(Worker(services, build_crew(services, settings.worker_concurrency)))
         worker().start()
     except Exception as error:
         # Celery would log it and go on: a worker that takes messages and can do nothing with them.

@@ -91,8 +91,8 @@ class Desk:
 
 
 class Open:
-    """A question that has a number; `settled` once its reply was handed over."""
+    """A question that has a number; `taken` once its reply is on record, `settled` once it was handed over."""
 
     def __init__(self, name: str, lines: bool, default: object) -> None:
         self.name, self.lines, self.default = name, lines, default
-        self.settled = False
+        self.taken = self.settled = False

@@ -234,16 +234,18 @@ class Life:
         asked = self._questions[number - 1]
         if asked.settled:
             return "The question has its reply already."
-        asked.settled = True
-        self._drain()
-        if not self._ended:
-            self._record(Kind.TAKEN, {"number": number, "state": state})
+        if not asked.taken:
+            asked.taken = True
+            self._drain()
+            if not self._ended:
+                self._record(Kind.TAKEN, {"number": number, "state": state})
         message = body.get("message")
         contents = reply(asked.lines, state, body.get("value"), asked.default, str(message) if message else None)
         try:
             self._desk.answer(asked.name, contents)
         except OSError as error:
             return f"The reply could not be handed over: {error.strerror}."
+        asked.settled = True
         return None
 
     # --- the program's end

@@ -145,7 +145,7 @@ class Follower:
         # What was told after seq comes once more with other numbers: remember it, to tell it from what is new.
         self._again.update(key for number, key in self._told if number > seq)
         self._told = [(number, key) for number, key in self._told if number <= seq]
-        self.cursor = Position(max(epoch, self.cursor.epoch), min(seq, self.cursor.seq))
+        self.cursor = Position(epoch, min(seq, self.cursor.seq))
         return Reset(epoch, seq)
 
 

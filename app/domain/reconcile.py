@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from app.domain.run import SUPERVISED, Run
+from app.domain.run import SUPERVISED, Run, Status
 
 REDISPATCH_AFTER_S = 5.0
+# A parked run waits for a person without a supervisor; somebody looks after it this often, and at once when there is news for it.
+LOOK_AFTER_PARKED_S = 15.0
 
 
 def unsupervised(runs: Iterable[Run], now: float) -> list[Run]:
@@ -21,7 +23,8 @@ def _lease_over(run: Run, now: float) -> bool:
 
 
 def _handed_out_long_ago(run: Run, now: float) -> bool:
-    return run.dispatched_at is None or run.dispatched_at + REDISPATCH_AFTER_S < now
+    parked = run.status is Status.WAITING and run.lease_until is None
+    return run.dispatched_at is None or run.dispatched_at + (LOOK_AFTER_PARKED_S if parked else REDISPATCH_AFTER_S) < now
 
 
 def orphans(present: Iterable[tuple[str, int]], wanted: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.domain.errors import NotFound
 from app.domain.person import Person
 from app.domain.question import Question, check_value
+from app.service.dispatch import wake
 from app.service.services import Services
 
 
@@ -18,7 +19,7 @@ def answer(services: Services, person: Person, question_id: str, value: object, 
     if question is None or not _may_answer(services, person, question):
         raise NotFound("There is no such question, or it is not yours to answer.")
     settled = services.questions.answer(question_id, person, check_value(question.asked, value), reply_id)
-    services.nudges.send(settled.run_id, "reply")
+    wake(services, settled.run_id, "reply")
     return settled
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from app.domain.errors import Fenced
 from app.domain.person import Person, visible
 from app.domain.run import Outcome, Reason, Run, Status
-from app.service.dispatch import dispatch
+from app.service.dispatch import dispatch, wake
 from app.service.finish import finish_queued
 from app.service.services import Services
 
@@ -21,7 +21,7 @@ def cancel(services: Services, person: Person, run_id: str) -> Run:
     run = services.runs.request_cancel(run_id, person)
     if run.status is Status.QUEUED and (ended := _cancel_queued(services, run)):
         return ended
-    services.nudges.send(run_id, "cancel")
+    wake(services, run_id, "cancel")
     return services.runs.get(run_id) or run
 
 

@@ -49,6 +49,13 @@ def hand_out(services: Services, run: Run) -> bool:
     return True
 
 
+def wake(services: Services, run_id: str, what: str) -> None:
+    """Have somebody look at the run because of news: the supervisor that it has, or a new one when it is parked."""
+    services.nudges.send(run_id, what)
+    if services.runs.unpark(run_id) and (run := services.runs.get(run_id)):
+        hand_out(services, run)
+
+
 def shown(run: Run) -> str:
     """Return what an observer of the broker sees of a run: nothing of its code or environment."""
     return f"run={run.id} owner={run.owner_name} priority={run.priority} image={run.spec.image or run.spec.language or 'command'}"

@@ -13,7 +13,7 @@ from app.domain.ports import Attempt
 from app.domain.reconcile import orphans, unsupervised
 from app.domain.run import Outcome, Reason, Run, Status
 from app.domain.spec import RunSpec
-from app.service.dispatch import dispatch, hand_out
+from app.service.dispatch import dispatch, hand_out, wake
 from app.service.finish import finish_queued
 from app.service.services import Services
 
@@ -57,7 +57,7 @@ def expire_questions(services: Services) -> int:
     """Settle the questions whose time is over, by their default or as expired; return how many."""
     settled = services.questions.expire_due(BATCH)
     for question in settled:
-        services.nudges.send(question.run_id, "reply")
+        wake(services, question.run_id, "reply")
     return len(settled)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from app.domain.errors import Conflict, FieldError, InvalidInput, RunEnded
 from app.domain.person import Person, visible
+from app.service.dispatch import wake
 from app.service.services import Services
 
 MAX_BYTES = 64 * 1024
@@ -22,4 +23,4 @@ def send(services: Services, person: Person, run_id: str, data: str, input_id: s
     if len(data.encode()) > MAX_BYTES:
         raise InvalidInput([FieldError("data", f"is larger than {MAX_BYTES} bytes")])
     services.inputs.add(run_id, input_id, data, eof)
-    services.nudges.send(run_id, "input")
+    wake(services, run_id, "input")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, bindparam, or_, select, update
+from sqlalchemy import Engine, and_, bindparam, case, exists, literal_column, or_, select, update
 
 from app.domain.errors import Fenced
-from app.domain.reconcile import REDISPATCH_AFTER_S
-from app.domain.run import Run
+from app.domain.question import QuestionState
+from app.domain.reconcile import LOOK_AFTER_PARKED_S, REDISPATCH_AFTER_S
+from app.domain.run import Run, Status
 from app.store.engine import begin, db_now, reading
 from app.store.rows import run_of
-from app.store.tables import IS_SUPERVISED, runs
+from app.store.tables import IS_SUPERVISED, questions, runs
 
 _LEASE_FREE = or_(runs.c.lease_until.is_(None), runs.c.lease_until < db_now())
-_HANDED_OUT_LONG_AGO = or_(runs.c.dispatched_at.is_(None), runs.c.dispatched_at < db_now() - REDISPATCH_AFTER_S)
+_IS_WAITING = runs.c.status == literal_column(f"'{Status.WAITING.value}'")
+_IS_PARKED = and_(_IS_WAITING, runs.c.lease_until.is_(None))
+_HANDED_OUT_LONG_AGO = or_(
+    runs.c.dispatched_at.is_(None),
+    runs.c.dispatched_at < db_now() - case((_IS_PARKED, LOOK_AFTER_PARKED_S), else_=REDISPATCH_AFTER_S),
+)
 
 # Take a run that nobody holds; the new token fences everyone who held it before.
 CLAIM = (
@@ -36,6 +42,27 @@ RELEASE = (
     .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), IS_SUPERVISED)
     .values(lease_owner=None, lease_until=None, dispatched_at=None)
 )
+
+# Leave a waiting run to itself, unless there is news for it.
+_NEWS = exists().where(
+    questions.c.run_id == runs.c.id,
+    questions.c.state.in_([QuestionState.ANSWERED.value, QuestionState.EXPIRED.value]),
+    questions.c.delivered_at.is_(None),
+)
+PARK = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.token == bindparam("held"),
+        _IS_WAITING,
+        runs.c.cancel_requested_at.is_(None),
+        ~_NEWS,
+    )
+    .values(lease_owner=None, lease_until=None, dispatched_at=db_now())
+)
+
+# Note that a parked run is handed out because there is news for it.
+UNPARK = update(runs).where(runs.c.id == bindparam("run"), _IS_PARKED).values(dispatched_at=db_now())
 
 # Keep the launcher's handle of the present attempt.
 SET_HANDLE = (
@@ -89,6 +116,16 @@ class Supervision:
         """Give the lease up so that another process takes over at once; nothing happens when it is not ours any more."""
         with begin(self._engine) as connection:
             connection.execute(RELEASE, {"run": run_id, "held": token})
+
+    def park(self, run_id: str, token: int) -> bool:
+        """Give up the lease of a run that waits for a person; False when there is news for it, or it is not ours any more."""
+        with begin(self._engine) as connection:
+            return connection.execute(PARK, {"run": run_id, "held": token}).rowcount == 1
+
+    def unpark(self, run_id: str) -> bool:
+        """Note that a parked run is to be handed out now; False when it is not parked."""
+        with begin(self._engine) as connection:
+            return connection.execute(UNPARK, {"run": run_id}).rowcount == 1
 
     def set_handle(self, run_id: str, token: int, handle: str) -> Run:
         """Keep what the launcher returned. Raises: Fenced."""

@@ -45,10 +45,7 @@ LOCK = READ.with_for_update()
 
 # Both scopes of a run, locked in the order that everybody keeps to.
 LOCK_BOTH = (
-    select(tallies.c.scope)
-    .where(tallies.c.scope.in_([ALL, bindparam("in_scope")]))
-    .order_by(tallies.c.scope)
-    .with_for_update()
+    select(tallies.c.scope).where(tallies.c.scope.in_([ALL, bindparam("in_scope")])).order_by(tallies.c.scope).with_for_update()
 )
 
 

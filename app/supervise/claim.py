@@ -13,7 +13,7 @@ from app.domain.errors import Fenced, LiveUnavailable, PodwireError
 from app.domain.run import Run
 from app.supervise.crew import Crew
 from app.supervise.runlog import RunLog, adopt
-from app.supervise.supervisor import Drained, Supervisor
+from app.supervise.supervisor import Drained, Parked, Supervisor
 
 logger = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ def supervise(crew: Crew, run_id: str) -> None:
     with crew.leases.hold(run.id, run.token, claimed_at):
         try:
             _follow(crew, run)
+        except Parked:
+            logger.info("run %s: waits for a person and leaves its slot to another", run.id)
         except Fenced:
             logger.info("run %s: token %d was overtaken", run.id, run.token)
         except (Drained, PodwireError):

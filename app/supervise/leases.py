@@ -20,13 +20,25 @@ class Leases:
     """Which (run, token) this process may still act for. Thread-safe; one thread calls `keep`."""
 
     def __init__(
-        self, runs: RunStore, process_id: str, lease_s: float, renew_s: float, clock: Callable[[], float] = time.monotonic
+        self,
+        runs: RunStore,
+        process_id: str,
+        lease_s: float,
+        renew_s: float,
+        slots: int = 64,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Trust a lease for `lease_s` less one renewal after its last renewal, by this process's monotonic clock."""
+        """Trust a lease for `lease_s` less one renewal after its last renewal, by this process's monotonic clock.
+
+        `slots` is how many runs this process can supervise at once.
+        """
         self._runs, self._process_id, self._clock = runs, process_id, clock
         self._lease_s, self._renew_s = lease_s, renew_s
         self._lock = threading.Lock()
+        self._slots = slots
         self._renewed: dict[tuple[str, int], float] = {}
+        self._leaving: set[tuple[str, int]] = set()
+        self._strays: set[tuple[str, int]] = set()
         self.failures = 0
 
     @contextmanager
@@ -39,6 +51,20 @@ class Leases:
         finally:
             with self._lock:
                 self._renewed.pop((run_id, token), None)
+                self._leaving.discard((run_id, token))
+
+    def makes_room(self, run_id: str, token: int) -> bool:
+        """Say whether this run should leave because every slot is taken, counting those that are leaving already."""
+        with self._lock:
+            if len(self._renewed) - len(self._leaving) < self._slots:
+                return False
+            self._leaving.add((run_id, token))
+            return True
+
+    def stays(self, run_id: str, token: int) -> None:
+        """Take back that the run makes room."""
+        with self._lock:
+            self._leaving.discard((run_id, token))
 
     def held(self, run_id: str, token: int) -> bool:
         """Say whether the lease is certainly still ours: False some seconds before another process could claim it."""
@@ -56,8 +82,6 @@ class Leases:
         began = self._clock()
         with self._lock:
             wanted = set(self._renewed)
-        if not wanted:
-            return
         still = self._runs.renew(self._process_id, self._lease_s)
         with self._lock:
             for key in wanted & still:
@@ -65,6 +89,14 @@ class Leases:
                     self._renewed[key] = began
             for key in wanted - still:
                 self._renewed.pop(key, None)
+            strays = still - set(self._renewed)
+        self._let_go(strays)
+
+    def _let_go(self, strays: set[tuple[str, int]]) -> None:
+        """Release what SQL holds as ours and nobody here follows: a fault left it. Seen twice: it is not just being claimed."""
+        for run_id, token in strays & self._strays:
+            self._runs.release(run_id, token)
+        self._strays = strays
 
     def keep(self, stop: threading.Event) -> None:
         """Renew every few seconds until `stop`. Logs, counts and survives a database that cannot be reached."""

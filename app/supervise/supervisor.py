@@ -54,6 +54,7 @@ T = TypeVar("T")
 
 ATTEND_EVERY_S = 2.0
 RETRY_S = 0.5
+STAY_S = 1.0
 SILENCE_S = 20.0
 LAUNCH_WITHIN_S = 120.0
 MAX_KEPT_BYTES = 8 * 1024 * 1024
@@ -61,6 +62,10 @@ MAX_KEPT_BYTES = 8 * 1024 * 1024
 
 class Drained(Exception):
     """This process shuts down: the run was released and goes on; another process takes it over."""
+
+
+class Parked(Exception):
+    """The run waits for a person and its slot is needed: it was left to itself, and is handed out again when there is news."""
 
 
 class Supervisor:
@@ -76,6 +81,7 @@ class Supervisor:
         self._told: dict[str, float] = {}
         self._open: set[int] = set()
         self._attend_at = self._publish_at = self._heard_at = 0.0
+        self._began_at = time.monotonic()
         self._ended = False
 
     def wake(self) -> None:
@@ -85,7 +91,7 @@ class Supervisor:
             link.wake()
 
     def follow(self) -> None:
-        """Go on until the run has ended. Raises: Drained, Fenced."""
+        """Go on until the run has ended. Raises: Drained, Parked, Fenced."""
         self._begin()
         try:
             while not self._ended:
@@ -93,6 +99,7 @@ class Supervisor:
                 self._attend_if_due()
                 self._perform_records()
                 self._send_on()
+                self._park_if_crowded()
         finally:
             self._drop_link()
 
@@ -214,6 +221,19 @@ class Supervisor:
             self._crew.archiver.hint(self._log)
             time.sleep(0.02)
             self._check()
+
+    def _park_if_crowded(self) -> None:
+        run = self._session.run
+        if run.status is not Status.WAITING or time.monotonic() < self._began_at + STAY_S or self._link is None:
+            return
+        if not self._crew.leases.makes_room(run.id, run.token):
+            return
+        if self._log.publish():
+            while self._persist(self._log.archive):
+                pass
+            if self._persist(lambda: self._crew.runs.park(run.id, run.token)):
+                raise Parked
+        self._crew.leases.stays(run.id, run.token)
 
     # --- the other direction: what people want of the run
 

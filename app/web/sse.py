@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 
+from app.domain.errors import StoreUnavailable
 from app.domain.events import Position
+from app.domain.run import Run
 from app.live.batch import Batch, Reset
 from app.live.cursor import Cursor
 from app.service import look
+from app.service.services import Services
 from app.web import reading
-from app.web.auth import current_person
+from app.web.auth import Credential, credential, current_person, still_valid
 from app.web.context import context
 from app.web.drain import Drain
 from app.web.schemas import StreamQuery
 from app.web.stream import enter
 
+logger = logging.getLogger(__name__)
+
 bp = Blueprint("sse", __name__)
 KEEPALIVE_S = 15.0
 # How soon a stream notices that the process is leaving.
 LOOK_S = 1.0
+RECHECK_S = 60.0
 
 
 @bp.get("/v1/runs/<run:run_id>/events")
@@ -30,12 +37,13 @@ def events(run_id: str) -> Response:
     """Watch a run."""
     person = current_person()
     position = _position(reading.query(StreamQuery))
-    look.show(context().services, person, run_id)
+    run = look.show(context().services, person, run_id)
     if _told_all(run_id, position):
         return Response(status=204)
     place, cursor = enter(person, run_id, position)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    response = Response(_lines(cursor, context().drain), mimetype="text/event-stream", headers=headers)
+    lines = _lines(cursor, context().drain, _Recheck(context().services, credential(), run))
+    response = Response(lines, mimetype="text/event-stream", headers=headers)
     response.call_on_close(cursor.close)
     response.call_on_close(place.release)
     return response
@@ -53,10 +61,30 @@ def _told_all(run_id: str, position: Position) -> bool:
     return standing is not None and standing.ended and position.seq >= standing.seq
 
 
-def _lines(cursor: Cursor, drain: Drain) -> Iterator[bytes]:
+class _Recheck:
+    """Whether the watcher may still watch, asked now and then."""
+
+    def __init__(self, services: Services, held: Credential, run: Run) -> None:
+        self._services, self._held, self._run = services, held, run
+        self._due = time.monotonic() + RECHECK_S
+
+    def passed(self) -> bool:
+        """Say so; a database that cannot be reached ends no stream."""
+        if time.monotonic() < self._due:
+            return True
+        self._due = time.monotonic() + RECHECK_S
+        try:
+            person = still_valid(self._services, self._held)
+        except StoreUnavailable as error:
+            logger.warning("run %s: a watcher's credential was not checked: %s", self._run.id, error)
+            return True
+        return person is not None and person.may_see(self._run)
+
+
+def _lines(cursor: Cursor, drain: Drain, recheck: _Recheck) -> Iterator[bytes]:
     spoken_at = time.monotonic()
     yield b"retry: 1000\n\n"
-    while not drain.begun:
+    while not drain.begun and recheck.passed():
         item = cursor.next(LOOK_S)
         if item is not None:
             spoken_at = time.monotonic()

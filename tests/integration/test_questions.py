@@ -205,6 +205,29 @@ def test_waiting_runs_leave_their_place_to_others(small: Podwire) -> None:
     assert (client.output(first), client.output(second)) == (b"1\n", b"2\n")
 
 
+@pytest.mark.trap("Q9")
+def test_waiting_runs_leave_even_their_slot_to_others(other_podwire: Callable[..., Podwire]) -> None:
+    """One worker that can supervise one run: three ask, and are answered in an order in which none of them has the slot."""
+    client = other_podwire(web=1, workers=1, worker_concurrency=1).client()
+    runs = [client.submit(f"echo before; a=$(ask 'Number {number}?'); echo got $a") for number in range(3)]
+    questions = [client.wait_question(run)[0]["id"] for run in runs]
+    assert client.wait_end(client.submit("echo done"))["status"] == "succeeded"
+    for number in (1, 2, 0):
+        client.answer(questions[number], f"{number}").must(200)
+        watch(client, runs[number]).finish(b"before\ngot %d\n" % number)
+
+
+@pytest.mark.trap("Q9")
+def test_a_waiting_run_without_a_slot_can_be_cancelled(other_podwire: Callable[..., Podwire]) -> None:
+    client = other_podwire(web=1, workers=1, worker_concurrency=1).client()
+    runs = [client.submit("ask 'Well?'") for _ in range(3)]
+    for run in runs:
+        client.wait_question(run)
+    for run in runs:
+        client.post(f"/v1/runs/{run}/cancel", {})
+        assert client.wait_end(run)["status"] == "cancelled"
+
+
 @pytest.mark.trap("Q10")
 def test_a_question_outlives_the_worker_and_an_answer_meanwhile_counts(podwire: Podwire, client: Client, starts: Path) -> None:
     runs = [client.submit(f"echo x >> {starts}; {ASK_NAME}") for _ in range(4)]
