@@ -9,6 +9,7 @@ import pytest
 from app.domain import reconcile
 from app.domain.errors import Fenced
 from app.domain.lifecycle import Step, transition
+from app.domain.question import Asked
 from app.domain.run import Reason, Run, Status
 
 
@@ -113,3 +114,30 @@ def test_of_many_ticks_at_once_one_has_the_turn(house, other_house, at_once):
         assert turns.count(True) <= 1
     assert house.runs.tick("sweep", "p1", 60.0) is False, "the turn is over only after its time"
     assert house.runs.tick("other", "p1", -1.0) and house.runs.tick("other", "p2", 60.0)
+
+
+@pytest.mark.trap("Q9")
+def test_a_waiting_run_is_parked_unless_there_is_news_and_fetched_by_one(house, other_house, at_once):
+    run = house.step(house.running(), Step.WAIT)
+    question, _ = house.questions.ask(run.id, run.token, 1, Asked(1, "Well?"), 10)
+    assert not house.runs.unpark(run.id), "it is supervised"
+    assert not house.runs.park(run.id, run.token - 1)
+    assert house.runs.park(run.id, run.token)
+    rows, now = house.runs.unsupervised(10)
+    assert rows == [], "it was parked a moment ago"
+    later = now + reconcile.LOOK_AFTER_PARKED_S
+    assert reconcile.unsupervised([house.runs.get(run.id)], later - 1) == []
+    assert reconcile.unsupervised([house.runs.get(run.id)], later + 1) != []
+    assert house.runs.unpark(run.id)
+    claims = at_once(*(lambda h=h: h.runs.claim(run.id, "p2", 60) for h in (house, other_house) * 4))
+    (held,) = [claim for claim in claims if claim]
+    house.questions.answer(question.id, house.ann, "yes", None)
+    assert not house.runs.park(held.id, held.token), "its answer is on the way"
+    house.questions.delivered(question.id)
+    house.runs.request_cancel(run.id, house.ann)
+    assert not house.runs.park(held.id, held.token), "it is to be stopped"
+
+
+def test_only_a_waiting_run_is_parked(house):
+    run = house.running()
+    assert not house.runs.park(run.id, run.token)
