@@ -1,0 +1,144 @@
+"""The whole service on a cluster: three web replicas and two workers as processes here, runs as pods there, and an observer."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections import defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+from app.launch.kube_api import KubeApi
+from app.launch.kube_errors import ApiFailure
+from app.launch.manifest import DOMAIN
+from tests.cluster.conftest import IMAGE, RUN_IMAGE, wait_for
+from tests.integration.client import Client
+from tests.integration.cluster import Podwire
+from tests.integration.watcher import watch
+from tests.servers import Postgres
+
+SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi"}
+
+
+class Observer(threading.Thread):
+    """Watches the namespace from outside and notes the uid of every pod of every attempt."""
+
+    def __init__(self, api: KubeApi, namespace: str) -> None:
+        super().__init__(daemon=True)
+        self._api, self._path = api, f"/api/v1/namespaces/{namespace}/pods"
+        self.uids: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self.stop = threading.Event()
+
+    def run(self) -> None:
+        version = ""
+        while not self.stop.is_set():
+            try:
+                if not version:
+                    listed = self._api.call("GET", self._path)
+                    version = listed["metadata"]["resourceVersion"]
+                    for pod in listed["items"]:
+                        self._note(pod)
+                for event in self._api.lines(self._path, {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3"}, 10.0):
+                    self._note(event["object"])
+                    version = event["object"]["metadata"]["resourceVersion"]
+            except ApiFailure:
+                version = ""
+
+    def _note(self, pod: dict[str, dict[str, object]]) -> None:
+        labels = pod["metadata"].get("labels")
+        if isinstance(labels, dict) and f"{DOMAIN}/run" in labels:
+            self.uids[labels[f"{DOMAIN}/run"], labels[f"{DOMAIN}/attempt"]].add(str(pod["metadata"]["uid"]))
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Postgres]:
+    server = Postgres(max_connections=200)
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def observer(api: KubeApi, namespace: str) -> Iterator[Observer]:
+    made = Observer(api, namespace)
+    made.start()
+    yield made
+    made.stop.set()
+    made.join(15)
+    seconds = {attempt: uids for attempt, uids in made.uids.items() if len(uids) > 1}
+    print(f"\nobserved {len(made.uids)} attempts, {len(seconds)} of them with a second pod")
+    assert not seconds
+
+
+@pytest.fixture(scope="module")
+def podwire(postgres: Postgres, api: KubeApi, namespace: str, observer: Observer) -> Iterator[Podwire]:
+    images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
+    made = Podwire(
+        postgres, web=3, workers=2, launcher="kubernetes", kube_namespace=namespace, kube_agent_image=IMAGE, kube_images=images
+    )
+    try:
+        made.start()
+        yield made
+        wait_for(lambda: not api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def client(podwire: Podwire) -> Iterator[Client]:
+    yield podwire.client()
+    podwire.must_run()
+
+
+def test_a_run_with_a_question_over_three_replicas(client: Client) -> None:
+    script = "echo begin; echo \"you said $(ask --choice red --choice green 'Which?')\"; echo end >&2; exit 3"
+    run = client.submit(script, **SMALL)
+    first, second = watch(client, run), watch(client, run, "sse")
+    (question,) = client.wait_question(run)
+    assert client.status(run) == "waiting"
+    client.answer(question["id"], "green").must(200)
+    for watcher in (first, second):
+        assert watcher.finish(b"begin\nyou said green\nend\n").end["reason"] == "NonZeroExit"
+
+
+def test_typed_ends(client: Client) -> None:
+    oom = client.submit("head -c 400M /dev/zero | tail", **SMALL)
+    late = client.submit("echo begin; sleep 60", timeout=2, grace=1, **SMALL)
+    gone = client.submit("echo begin; sleep 60", **SMALL)
+    watcher = watch(client, gone)
+    watcher.wait_for("begin")
+    client.cancel(gone).must(200, 202)
+    ends = {run: client.wait_end(run) for run in (oom, late, gone)}
+    assert [ends[run]["outcome"]["reason"] for run in (oom, late, gone)] == ["OOMKilled", "RunTimeout", "CancelledByUser"]
+    assert [ends[run]["status"] for run in (oom, late, gone)] == ["failed", "timed_out", "cancelled"]
+    watcher.finish(b"begin\n")
+
+
+@pytest.mark.trap("R1")
+def test_workers_that_die_are_replaced_and_nothing_is_lost(podwire: Podwire, client: Client) -> None:
+    script = 'for i in $(seq 1 60); do echo "line $i"; sleep 0.1; done; echo "heard $(ask --confirm Well?)"'
+    runs = [client.submit(script, **SMALL) for _ in range(4)]
+    watchers = [watch(client, run) for run in runs]
+    for watcher in watchers:
+        watcher.wait_for("line 3\n")
+    for worker in podwire.workers:
+        worker.kill()
+        worker.start()
+    podwire.web[0].kill()
+    podwire.web[0].start()
+    podwire.wait_ready()
+    for run in runs:
+        client.wait_question(run, deadline_s=60.0)
+    podwire.workers[0].send(signal.SIGTERM)
+    podwire.workers[0].wait()
+    podwire.workers[0].start()
+    podwire.redis.client().flushall()
+    for run in runs:
+        client.answer(client.wait_question(run)[0]["id"], True).must(200)
+    expected = "".join(f"line {number}\n" for number in range(1, 61)) + "heard yes\n"
+    for watcher in watchers:
+        told = watcher.finish(expected.encode(), deadline_s=90.0)
+        assert (told.gaps, told.duplicates, told.ends) == (0, 0, 1)
+    podwire.wait_ready()
