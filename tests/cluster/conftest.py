@@ -1,7 +1,8 @@
 """A namespace of one's own on the cluster that KUBECONFIG names, and launchers there.
 
 The cluster's nodes must have Podwire's image and a Python image, or be able to pull them: PODWIRE_TEST_IMAGE (default
-localhost/podwire:dev) and PODWIRE_TEST_RUN_IMAGE (default docker.io/library/python:3.11-slim-bookworm).
+localhost/podwire:dev), PODWIRE_TEST_RUN_IMAGE (default docker.io/library/python:3.11-slim-bookworm) and one that holds a
+busybox and nothing else, PODWIRE_TEST_BARE_IMAGE (default docker.io/library/busybox:1.36).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from tests.contract.attempts import Follower, clear
 
 IMAGE = os.environ.get("PODWIRE_TEST_IMAGE", "localhost/podwire:dev")
 RUN_IMAGE = os.environ.get("PODWIRE_TEST_RUN_IMAGE", "docker.io/library/python:3.11-slim-bookworm")
+BARE_IMAGE = os.environ.get("PODWIRE_TEST_BARE_IMAGE", "docker.io/library/busybox:1.36")
 LANGUAGES = {"python": ("python3",), "bash": ("bash",), "sh": ("sh",)}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
 

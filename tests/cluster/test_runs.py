@@ -22,7 +22,7 @@ from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import BRIDGE_COMMAND, Shape, pod_name
-from tests.cluster.conftest import exists, launched, wait_for
+from tests.cluster.conftest import BARE_IMAGE, exists, launched, wait_for
 from tests.contract.attempts import Follower, attempt, bash, python
 
 SMALL: dict[str, object] = {"cpu": 0.2, "memory_bytes": 64 * 1024**2}
@@ -239,3 +239,24 @@ signal.pause()"""
     end = follower.to_end()
     assert (end["reason"], end["exit_code"]) == ("PodDeleted", 5)
     assert follower.output() == b"ready\nbye\n"
+
+
+def test_a_run_that_no_node_has_room_for_says_so_and_waits_its_time(launcher: KubernetesLauncher) -> None:
+    follower = launched(launcher, attempt(command=("true",), cpu=1000.0, queue_timeout_s=1.0))
+    assert follower.to_end()["reason"] == "Unschedulable"
+    assert [body["code"] for body in follower.bodies(Kind.NOTICE)] == ["Unschedulable"]
+
+
+def test_too_much_on_the_disk(launcher: KubernetesLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The kubelet measures once in a while.
+    monkeypatch.setattr("tests.contract.attempts.DEADLINE_S", 120)
+    follower = launched(launcher, bash("echo writing; head -c 80M /dev/zero > big; sleep 300", disk_bytes=20 * MIB, **SMALL))
+    assert follower.to_end()["reason"] == "DiskLimit"
+    assert follower.output() == b"writing\n"
+
+
+@pytest.mark.parametrize("command", [("/bin/busybox", "cat", "/proc/1/cmdline"), ("busybox", "cat", "/proc/1/cmdline")])
+def test_an_image_without_a_shell_or_anything(launcher: KubernetesLauncher, command: tuple[str, ...]) -> None:
+    follower = launched(launcher, attempt(command=command, image=BARE_IMAGE, **SMALL))
+    assert follower.to_end()["exit_code"] == 0
+    assert follower.output().startswith(b"/podwire/busybox\0sh\0/podwire/run.sh\0")
