@@ -23,6 +23,7 @@ DELIVERED = 0.98
 MADE = 0.95
 MAX_RATE = 20_000.0
 REFINEMENTS = 2
+TRIES = 4
 IDLE_RUNS = 100
 
 
@@ -189,8 +190,8 @@ def _climb(field: Field, contestant: Contestant, runs: Sequence[str], fan: int, 
         steps: list[Step] = []
 
         def measure(rate: float) -> Step:
-            # Other work on the machine can spoil a step: it has a second chance.
-            for _ in range(2):
+            # Other work on the machine can spoil a step: it is tried again.
+            for _ in range(TRIES):
                 steps.append(_step(swarm, writer, server, runs, fan, rate, field.options.seconds))
                 if field.options.verbose:
                     print("   ", contestant.name, steps[-1], file=sys.stderr)
