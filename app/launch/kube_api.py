@@ -28,9 +28,12 @@ ANSWER_S = 15.0
 class KubeApi:
     """A client of one cluster. Thread-safe."""
 
-    def __init__(self, connections: int = 16) -> None:
-        """Keep up to `connections` open; nothing is contacted yet. Raises: ApiFailure when there are no credentials."""
-        self._connections = connections
+    def __init__(self, connections: int = 16, kubeconfig: str | None = None) -> None:
+        """Keep up to `connections` open; nothing is contacted yet. `kubeconfig` is a file to use instead of what is found.
+
+        Raises: ApiFailure when there are no credentials.
+        """
+        self._connections, self._kubeconfig = connections, kubeconfig
         self._lock = threading.Lock()
         self._load()
 
@@ -39,15 +42,20 @@ class KubeApi:
         settings.retries = False
         settings.connection_pool_maxsize = self._connections
         try:
-            try:
-                config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call]
-            except config.ConfigException:
-                config.load_kube_config(client_configuration=settings)  # type: ignore[no-untyped-call]
+            self._find_credentials(settings)
         except (config.ConfigException, OSError) as error:
             words = f"there is neither a service account nor a usable kubeconfig: {error}"
             raise ApiFailure(0, "NoCredentials", words) from error
         self._settings = settings
         self._client = client.ApiClient(settings)
+
+    def _find_credentials(self, settings: client.Configuration) -> None:
+        if self._kubeconfig is None:
+            try:
+                return config.load_incluster_config(client_configuration=settings)  # type: ignore[no-untyped-call,no-any-return]
+            except config.ConfigException:
+                pass  # not inside a cluster
+        config.load_kube_config(self._kubeconfig, client_configuration=settings)  # type: ignore[no-untyped-call]
 
     def _headers(self) -> dict[str, str]:
         headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": "podwire"}

@@ -1,0 +1,113 @@
+"""What the launcher needs of the API server: few rights, and it may be away for a while."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from app.agent.wire import Kind
+from app.domain.errors import LauncherUnavailable, LaunchRefused
+from app.launch.kube_api import KubeApi
+from app.launch.kube_errors import ApiFailure
+from app.launch.kubernetes import KubernetesLauncher
+from app.launch.manifest import Shape
+from tests.cluster.conftest import launched, wait_for
+from tests.cluster.door import Door
+from tests.contract.attempts import bash, clear
+
+SMALL: dict[str, object] = {"cpu": 0.2, "memory_bytes": 64 * 1024**2}
+RULES = Path(__file__).parents[2] / "docs/kubernetes-rbac.yaml"
+PATHS = {"ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts"}
+RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/"
+PATHS |= {"Role": RBAC + "roles", "RoleBinding": RBAC + "rolebindings"}
+
+
+@pytest.fixture
+def door(api: KubeApi, tmp_path: Path) -> Iterator[Door]:
+    made = Door(os.environ["KUBECONFIG"], tmp_path)
+    yield made
+    made.close()
+
+
+def account(api: KubeApi, namespace: str, name: str) -> dict[str, object]:
+    """Return a token of the service account."""
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
+    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
+    return {"token": api.call("POST", path, body)["status"]["token"]}
+
+
+def with_user(user: dict[str, object], folder: Path) -> KubeApi:
+    """Return an API client of another user of the same cluster."""
+    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    config["users"][0]["user"] = user
+    (folder / "kubeconfig").write_text(yaml.safe_dump(config))
+    return KubeApi(kubeconfig=str(folder / "kubeconfig"))
+
+
+def test_the_documented_rights_suffice(api: KubeApi, shape: Shape, namespace: str, tmp_path: Path) -> None:
+    for document in yaml.safe_load_all(RULES.read_text()):
+        if document["kind"] == "RoleBinding":
+            document["subjects"][0]["namespace"] = namespace
+        api.call("POST", PATHS[document["kind"]].format(namespace), document)
+    user = with_user(account(api, namespace, "podwire"), tmp_path)
+    launcher = KubernetesLauncher(user, shape)
+    what = bash("read -r line; echo $line", stdin=True, **SMALL)
+    follower = launched(launcher, what)
+    follower.send(Kind.INPUT, "input-1", data="hello\n")
+    assert follower.to_end()["exit_code"] == 0
+    assert follower.output() == b"hello\n"
+    launcher.remove(what)
+    assert launcher.present() == []
+    clear(launcher)
+    with pytest.raises(ApiFailure, match="403"):
+        user.call("GET", f"/api/v1/namespaces/{namespace}/secrets")
+
+
+def test_without_rights_the_administrator_is_asked_for(api: KubeApi, shape: Shape, namespace: str, tmp_path: Path) -> None:
+    launcher = KubernetesLauncher(with_user(account(api, namespace, "default"), tmp_path), shape)
+    with pytest.raises(LaunchRefused, match="tell the administrator"):
+        launcher.launch(bash("true", **SMALL))
+    with pytest.raises(LauncherUnavailable):
+        KubernetesLauncher(with_user({"token": "wrong"}, tmp_path), shape).present()
+
+
+SCRIPT = """
+for i in $(seq 1 60); do echo "line $i"; sleep 0.05; done
+echo "heard $(ask Well?)"
+for i in 1 2 3; do echo $i; sleep 0.2; done
+"""
+
+
+def test_an_api_server_that_is_away_costs_nothing_but_time(shape: Shape, door: Door) -> None:
+    launcher = KubernetesLauncher(KubeApi(kubeconfig=door.kubeconfig), shape)
+    follower = launched(launcher, bash(SCRIPT, **SMALL))
+    follower.until(lambda: b"line 5\n" in follower.output())
+    door.shut()
+    with pytest.raises(LauncherUnavailable):
+        launcher.present()
+    before = len(follower.output())
+    quiet = time.monotonic() + 1.0
+    follower.until(lambda: time.monotonic() > quiet)
+    assert len(follower.output()) - before < 100
+    door.open()
+    follower.until(lambda: follower.bodies(Kind.QUESTION))
+    door.shut()
+    follower.drop()
+    door.open()
+    assert follower.answer(1, "yes")["ok"] is True
+    follower.until(lambda: b"heard" in follower.output())
+    # It ends while nobody can see it.
+    door.shut()
+    quiet = time.monotonic() + 1.5
+    follower.until(lambda: time.monotonic() > quiet)
+    assert door.refused
+    door.open()
+    assert follower.to_end()["exit_code"] == 0
+    assert follower.output() == "".join(f"line {number}\n" for number in range(1, 61)).encode() + b"heard yes\n1\n2\n3\n"
+    clear(launcher)
+    wait_for(lambda: launcher.present() == [])
