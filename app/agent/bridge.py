@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import _socket
+import fcntl
 import os
 import select
 import sys
 import time
+from contextlib import suppress
 
 SOCKET = "/spool/agent.sock"
 CHUNK_BYTES = 256 * 1024
+F_SETPIPE_SZ, PIPE_BYTES = 1031, 1024 * 1024
 TRIES, TRY_EVERY_S = 150, 0.01
 
 
@@ -74,6 +77,8 @@ def main(path: str) -> int:
         to_agent, from_agent = connection.fileno(), os.dup(connection.fileno())
         for fd in (to_agent, 1):
             os.set_blocking(fd, False)
+        with suppress(OSError):  # not a pipe, or more than the user's pipes may hold
+            fcntl.fcntl(1, F_SETPIPE_SZ, PIPE_BYTES)
         carry([Way(0, to_agent), Way(from_agent, 1)])
     except OSError as error:
         print(f"bridge: {error.strerror}", file=sys.stderr)

@@ -6,10 +6,13 @@ Nothing here is read back: what the program answers comes through the FIFO `note
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
+from contextlib import suppress
 
+F_SETPIPE_SZ, PIPE_BYTES = 1031, 1024 * 1024
 FIFOS = ("stdout", "stderr", "stdin", "go", "note", "bell")
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 
@@ -35,6 +38,9 @@ class Place:
         self.stdout, self.stderr = self._end("stdout", os.O_RDONLY), self._end("stderr", os.O_RDONLY)
         # Until the program holds them open itself, these keep the streams from ending.
         self._keepers = [self._end("stdout", os.O_WRONLY), self._end("stderr", os.O_WRONLY)]
+        for fd in (self.stdout, self.stderr):
+            with suppress(OSError):  # more than the user's pipes may hold
+                fcntl.fcntl(fd, F_SETPIPE_SZ, PIPE_BYTES)
 
     def _end(self, name: str, mode: int) -> int:
         return os.open(os.path.join(self._shared, name), mode | os.O_NONBLOCK | os.O_CLOEXEC)
