@@ -20,10 +20,15 @@ ALL = "all"
 
 _COUNTS = (tallies.c.queued, tallies.c.active, tallies.c.waiting)
 
-# One more queued run in a scope; the row is made with the first. Locks it. The same SQL on both databases.
-_enqueue = insert(tallies).values(scope=bindparam("scope"), owner_id=bindparam("owner_id"), queued=1)
+# One more queued run in both of its scopes, locked in this order; a row is made with its first. The same SQL on both databases.
+_enqueue = insert(tallies).values(
+    [
+        {"scope": ALL, "owner_id": None, "queued": 1},
+        {"scope": bindparam("owner_scope"), "owner_id": bindparam("owner"), "queued": 1},
+    ]
+)
 ENQUEUE = _enqueue.on_conflict_do_update(index_elements=[tallies.c.scope], set_={"queued": tallies.c.queued + 1}).returning(
-    *_COUNTS
+    tallies.c.scope, *_COUNTS
 )
 
 # A run moves from one count to another, or out of all, in both of its scopes.
@@ -56,9 +61,9 @@ def scope_of(owner_id: str) -> str:
 
 def enqueue(connection: Connection, owner_id: str) -> tuple[Tally, Tally]:
     """Count one more queued run; return the counts of the owner and of all *before* it. Both stay locked."""
-    everyone = connection.execute(ENQUEUE, {"scope": ALL, "owner_id": None}).one()
-    owner = connection.execute(ENQUEUE, {"scope": scope_of(owner_id), "owner_id": owner_id}).one()
-    return _without_newest(owner), _without_newest(everyone)
+    rows = connection.execute(ENQUEUE, {"owner_scope": scope_of(owner_id), "owner": owner_id})
+    counts = {row.scope: _without_newest(row) for row in rows}
+    return counts[scope_of(owner_id)], counts[ALL]
 
 
 @contextmanager
