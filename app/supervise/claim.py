@@ -56,7 +56,8 @@ def _follow(crew: Crew, run: Run) -> None:
 
 def _log_of(crew: Crew, run: Run) -> RunLog:
     try:
-        server = crew.log.server_id()
+        # The first writer ever has no former one's tail to judge.
+        server = crew.log.server_id() if run.token > 1 else None
     except LiveUnavailable:
         server = None
     return adopt(run, crew.log, crew.chunks, server)

@@ -116,8 +116,9 @@ class Supervisor:
             fields: dict[str, object] = {"status": Status.STARTING.value, "attempt": run.attempt}
             self._log.add(self._now(), Kind.STATUS, fields)
         self._log.publish()
-        questions = self._persist(lambda: self._crew.questions.of_run(run.id))
-        self._open = {q.asked.number for q in questions if q.attempt == run.attempt and q.delivered_at is None}
+        if run.token > 1:
+            questions = self._persist(lambda: self._crew.questions.of_run(run.id))
+            self._open = {q.asked.number for q in questions if q.attempt == run.attempt and q.delivered_at is None}
         if run.handle is None:
             self._launch()
 
