@@ -112,7 +112,8 @@ class PodLife(Life):
         super()._obey(client, kind, body)
         if kind == Kind.FOLLOW:
             waits = not self._let_go and self._status is None and not self._ended
-            self._say(client, Kind.HEARTBEAT, {"position": self._spool.position, "waits": waits})
+            body = {"position": self._spool.position, "waits": waits, "started": self._running or self._ended}
+            self._say(client, Kind.HEARTBEAT, body)
 
     # --- what the program's first process says
 

@@ -24,6 +24,7 @@ from app.launch.following import Bell, Follower
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.manifest import BRIDGE_COMMAND, Shape, pod_name, script_name
+from app.launch.news import Notice, code_of, notices
 from app.launch.verdict import Verdict, judge, never
 from app.launch.watch import PodWatch
 
@@ -33,6 +34,8 @@ Json = dict[str, Any]
 DIAL_WITHIN_S = 2.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 LOOK_EVERY_S = 5.0
+BEGUN = (Kind.STARTED, Kind.EXIT)
+NEWS_AFTER_S, NEWS_EVERY_S = 1.5, 2.0
 LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0}
 HOPELESS = ("not found", "manifest unknown", "unauthorized", "denied", "no such image", "invalid reference")
 HOPELESS_S = 5.0
@@ -50,6 +53,11 @@ class Cluster:
     def get(self, name: str) -> Json:
         """Return the pod. Raises: ApiFailure."""
         return self.api.call("GET", f"/api/v1/namespaces/{self.shape.namespace}/pods/{name}")
+
+    def events(self, uid: str) -> list[Json]:
+        """Return the cluster's events about a pod. Raises: ApiFailure."""
+        query = {"fieldSelector": f"involvedObject.uid={uid}"}
+        return list(self.api.call("GET", f"/api/v1/namespaces/{self.shape.namespace}/events", query=query).get("items") or [])
 
 
 class ExecLink:
@@ -69,6 +77,8 @@ class ExecLink:
         self._fault: tuple[tuple[str, str], float] | None = None
         self._news: list[Record] = []
         self._unsent: list[bytes] = []
+        self._started = False
+        self._ask_at = time.monotonic() + NEWS_AFTER_S
         cluster.watch.follow(self._name, self._on_change)
 
     # --- the port
@@ -81,6 +91,7 @@ class ExecLink:
         until = time.monotonic() + timeout_s
         while True:
             self._look_if_due()
+            self._ask_for_news_if_due()
             records = [*self._news, *self._receive()]
             self._news = []
             if records:
@@ -114,7 +125,7 @@ class ExecLink:
         self._bell.ring()
 
     def _wait(self, until: float) -> None:
-        due = min(until, self._look_at, self._dial_at if self._socket is None else float("inf"))
+        due = min(until, self._look_at, self._ask_at, self._dial_at if self._socket is None else float("inf"))
         poll = select.poll()
         poll.register(self._bell.fd, select.POLLIN)
         if self._socket:
@@ -149,8 +160,11 @@ class ExecLink:
         if self._unsent and self._socket:
             self._socket.send(b"".join(self._unsent))
             self._unsent.clear()
-        if any(record.kind == Kind.HEARTBEAT and b'"waits": true' in record.payload for record in records):
+        beats = [record.payload for record in records if record.kind == Kind.HEARTBEAT]
+        if any(b'"waits": true' in beat for beat in beats):
             self._let_start()
+        if any(b'"started": true' in beat for beat in beats) or any(record.kind in BEGUN for record in records):
+            self._started, self._ask_at = True, float("inf")
 
     def _dial(self) -> None:
         self._dialled_at = time.monotonic()
@@ -215,7 +229,7 @@ class ExecLink:
         exited = verdict.exited
         if verdict.fault:
             exited = self._lasting(verdict)
-            self._say_fault(*verdict.fault)
+            self._tell_fault(*verdict.fault)
         else:
             self._fault = None
         if exited and self._heard and self._socket and not self._told_exit:
@@ -243,12 +257,36 @@ class ExecLink:
             return None
         return never(reason, message)
 
-    def _say_fault(self, reason: str, message: str) -> None:
+    def _ask_for_news_if_due(self) -> None:
+        """Ask for the pod's events while the program takes its time to start; nobody needs them otherwise."""
+        if not self._started and time.monotonic() >= self._ask_at:
+            self._ask_for_news()
+
+    def _tell_fault(self, reason: str, message: str) -> None:
+        fault = Notice(f"fault-{reason}", code_of(reason), message)
+        if fault.id not in self._cluster.said.get(self._uid, ()):
+            self._ask_for_news()  # what led to it comes first
+            self._tell(fault)
+
+    def _ask_for_news(self) -> None:
+        self._ask_at = time.monotonic() + NEWS_EVERY_S
+        try:
+            for notice in notices(self._cluster.events(self._uid)):
+                self._tell(notice)
+        except ApiFailure as failure:
+            logger.debug("%s: no events: %s", self._name, failure)
+
+    def _tell(self, notice: Notice) -> None:
+        """Pass news on, once: through the agent, which knows it by its id, or past it while there is none."""
         said = self._cluster.said.setdefault(self._uid, set())
-        if reason not in said:
-            said.add(reason)
-            body = json.dumps({"code": reason, "message": message[:1000]}).encode()
-            self._news.append(Record(Kind.NOTICE, time.time(), body, 0))
+        if notice.id in said:
+            return
+        said.add(notice.id)
+        body: Json = {"code": notice.code, "message": notice.message[:1000]}
+        if self._heard and self._socket:
+            self.send(Kind.NOTE, {"id": notice.id, **body})
+        else:
+            self._news.append(Record(Kind.NOTICE, time.time(), json.dumps(body).encode(), 0))
 
     def _end(self, reason: str, message: str) -> None:
         """Tell the end of an attempt whose agent says nothing more: a record that no spool holds."""
