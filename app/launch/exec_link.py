@@ -36,7 +36,9 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 LOOK_EVERY_S = 5.0
 BEGUN = (Kind.STARTED, Kind.EXIT)
 NEWS_AFTER_S, NEWS_EVERY_S = 1.5, 2.0
-LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0}
+LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0, "NodeLost": 20.0}
+# Beyond its grace, for a pod that is being taken away but does not end.
+ENDING_S = 60.0
 HOPELESS = ("not found", "manifest unknown", "unauthorized", "denied", "no such image", "invalid reference")
 HOPELESS_S = 5.0
 
@@ -246,14 +248,17 @@ class ExecLink:
         if self._fault is None or self._fault[0][0] != reason:
             self._fault = (verdict.fault, time.monotonic())
         lasted_s = time.monotonic() - self._fault[1]
-        longest_s = LASTING_S.get(reason, self._attempt.spec.queue_timeout_s)
+        longest_s = LASTING_S.get(reason, self._attempt.spec.grace_s + ENDING_S)
+        if reason == "Unschedulable":
+            longest_s = self._attempt.spec.queue_timeout_s
         if reason == "ImagePullFailed" and any(word in message.lower() for word in HOPELESS):
             longest_s = HOPELESS_S
         self._look_at = min(self._look_at, time.monotonic() + max(0.1, longest_s - lasted_s))
         if lasted_s < longest_s:
             return None
         if verdict.fault_of_agent:
-            self._end(reason, message)
+            if not self._heard:  # while it speaks, it is there
+                self._end(reason, message)
             return None
         return never(reason, message)
 

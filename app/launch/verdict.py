@@ -41,6 +41,9 @@ def judge(pod: Json) -> Verdict:
     runs = "running" in agent
     if "terminated" in run:
         return Verdict(exited=_run_end(run["terminated"], reason), agent_runs=runs)
+    if reason:
+        # It is being taken away. Where its node answers, its containers end soon, and their end is told instead of this.
+        return Verdict(fault=reason, fault_of_agent=True, agent_runs=runs)
     waiting = run.get("waiting") or {}
     if waiting.get("reason") == "InvalidImageName":
         message = f"The image's name is not valid: {waiting.get('message', '')}"
@@ -73,6 +76,8 @@ def _pod_reason(pod: Json, status: Json) -> tuple[str, str] | None:
         return "NodeLost", f"The node that it ran on is gone. {message}".strip()
     if reason:
         return "LaunchFailed", f"The node refused the run: {reason}. {message}".strip()
+    if any(c.get("reason") == "DeletionByTaintManager" for c in status.get("conditions") or []):
+        return "NodeLost", "The node that it ran on has not answered for too long."
     if pod.get("metadata", {}).get("deletionTimestamp"):
         return "PodDeleted", "The run's pod was deleted by somebody else."
     return None

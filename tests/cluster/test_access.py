@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,39 @@ def test_an_api_server_that_is_away_costs_nothing_but_time(shape: Shape, door: D
     assert follower.output() == "".join(f"line {number}\n" for number in range(1, 61)).encode() + b"heard yes\n1\n2\n3\n"
     clear(launcher)
     wait_for(lambda: launcher.present() == [])
+
+
+def test_a_neighbour_in_the_same_namespace_is_left_alone(api: KubeApi, shape: Shape) -> None:
+    ours, theirs = KubernetesLauncher(api, shape), KubernetesLauncher(api, replace(shape, instance="neighbour"))
+    what = bash("sleep 60", **SMALL)
+    stored = replace(what, handle=theirs.launch(what))
+    ours.remove(what)
+    assert (ours.present(), theirs.present()) == ([], [(what.run_id, 1)])
+    with pytest.raises(LaunchRefused, match="Another pod"):
+        ours.launch(what)
+    theirs.remove(replace(stored, handle="another-uid"))
+    assert theirs.present() == [(what.run_id, 1)]
+    theirs.remove(stored)
+    assert theirs.present() == []
+
+
+@pytest.mark.trap("C8")
+def test_a_full_quota_is_waited_for_and_hides_no_pod(api: KubeApi, shape: Shape, namespace: str) -> None:
+    launcher, quotas = KubernetesLauncher(api, shape), f"/api/v1/namespaces/{namespace}/resourcequotas"
+    wait_for(lambda: not api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
+    api.call("POST", quotas, {"metadata": {"name": "one"}, "spec": {"hard": {"pods": "1"}}})
+    try:
+        wait_for(lambda: "hard" in api.call("GET", f"{quotas}/one").get("status", {}))
+        first, second = bash("sleep 60", **SMALL), bash("echo ran", **SMALL)
+        handle = launcher.launch(first)
+        assert launcher.launch(first) == handle
+        with pytest.raises(LauncherUnavailable, match="quota") as refused:
+            launcher.launch(second)
+        assert (refused.value.facts["reason"], refused.value.facts["waits"]) == ("QuotaExceeded", True)
+        launcher.remove(first)
+        follower = launched(launcher, second)
+        follower.to_end()
+        assert follower.output() == b"ran\n"
+    finally:
+        clear(launcher)
+        api.call("DELETE", f"{quotas}/one")
