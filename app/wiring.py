@@ -83,7 +83,7 @@ def _launcher(settings: Settings) -> Launcher:
         user_id=settings.kube_user_id,
     )
     try:
-        return KubernetesLauncher(KubeApi(), shape)
+        return KubernetesLauncher(KubeApi(settings.worker_concurrency), shape)
     except ApiFailure as failure:
         raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 

@@ -29,6 +29,8 @@ BRIDGE_COMMAND = ["python3", "-I", "-S", f"{AGENT_HOME}/bridge.py"]
 MIB = 1024 * 1024
 ENDINGS = {"python": ".py", "bash": ".sh", "sh": ".sh", "node": ".js", "javascript": ".js", "ruby": ".rb", "perl": ".pl"}
 BACKSTOP_MARGIN_S = 30.0
+# How long an agent keeps an end that no supervisor has come for.
+LINGER_S = 86400
 
 _NAME = re.compile(r"pw-(r[a-z2-7]{19})-([1-9][0-9]{0,8})\Z")
 
@@ -186,6 +188,7 @@ def _agent(attempt: Attempt, shape: Shape, program: str) -> Json:
         f"command={program}",
         f"output_limit={spec.output_limit_bytes}",
         f"backstop_s={spec.timeout_s + spec.grace_s + BACKSTOP_MARGIN_S:g}",
+        f"linger_s={LINGER_S}",
         f"stdin={'1' if spec.stdin else ''}",
     ]
     disk = str(_spool_bytes(spec))

@@ -21,7 +21,7 @@ from app.domain.ports import Attempt, Launcher
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, pod_name
+from app.launch.manifest import Shape
 from tests.contract.attempts import Follower, clear
 
 IMAGE = os.environ.get("PODWIRE_TEST_IMAGE", "localhost/podwire:dev")
@@ -90,7 +90,3 @@ def launched(launcher: Launcher, what: Attempt) -> Follower:
         except LauncherUnavailable:
             time.sleep(0.2)
     return Follower(launcher, replace(what, handle=handle))
-
-
-def pod_of(api: KubeApi, shape: Shape, what: Attempt) -> dict[str, object]:
-    return api.call("GET", f"/api/v1/namespaces/{shape.namespace}/pods/{pod_name(what)}")

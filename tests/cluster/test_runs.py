@@ -29,7 +29,7 @@ SMALL: dict[str, object] = {"cpu": 0.2, "memory_bytes": 64 * 1024**2}
 MIB = 1024 * 1024
 
 
-def test_a_run_from_start_to_end(launcher: KubernetesLauncher) -> None:
+def test_a_run_from_start_to_end(launcher: KubernetesLauncher, api: KubeApi, shape: Shape) -> None:
     what = bash('echo "out $1"; echo err >&2; cat data.txt; exit 3', args=("word",), files={"data.txt": "from a file\n"}, **SMALL)
     follower = launched(launcher, what)
     end = follower.to_end()
@@ -39,9 +39,17 @@ def test_a_run_from_start_to_end(launcher: KubernetesLauncher) -> None:
     assert (end["exit_code"], end["signal"], end["launch_error"]) == (3, None, None)
     assert isinstance(end["peak_memory_bytes"], int) and end["peak_memory_bytes"] > 100_000
     assert isinstance(end["cpu_seconds"], float) and end["cpu_seconds"] > 0
+    wait_for(lambda: "terminated" in container(api, shape, what, "run")["state"])
+    assert container(api, shape, what, "run")["state"]["terminated"]["exitCode"] == 3
+    assert "running" in container(api, shape, what, "agent")["state"]
     assert follower.send(Kind.FINISH, "finish")["ok"] is True
     launcher.remove(what)
     assert launcher.present() == []
+
+
+def container(api: KubeApi, shape: Shape, what: Attempt, name: str) -> dict[str, dict[str, dict[str, object]]]:
+    pod = api.call("GET", f"/api/v1/namespaces/{shape.namespace}/pods/{pod_name(what)}")
+    return next(each for each in pod["status"]["containerStatuses"] if each["name"] == name)
 
 
 ENDS = [

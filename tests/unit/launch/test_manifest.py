@@ -54,7 +54,7 @@ EXPECTED = {
                 "image": "registry.example/podwire:1",
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-I", "-S", "/opt/podwire/app/agent/pod.py"],
-                "args": ["command=python3", "output_limit=67108864", "backstop_s=92.5", "stdin="],
+                "args": ["command=python3", "output_limit=67108864", "backstop_s=92.5", "linger_s=86400", "stdin="],
                 "lifecycle": {
                     "postStart": {
                         "exec": {"command": ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]}
