@@ -29,6 +29,9 @@ from app.launch.link import Remains, SocketLink
 logger = logging.getLogger(__name__)
 
 CONNECT_WITHIN_S = 2.0
+# How often to look for the agent: closely while it should be coming up any moment.
+PAUSE_S = 0.02
+SOON_S = 0.2
 START_AGAIN_AFTER_S = 1.0
 SPAWN_WITHIN_S = 15.0
 DIE_WITHIN_S = 5.0
@@ -111,7 +114,7 @@ class LocalLauncher:
                 if time.monotonic() > begun + CONNECT_WITHIN_S:
                     raise LauncherUnavailable("The run's agent is not up yet.")
                 time.sleep(pause_s)
-                pause_s = min(0.02, pause_s * 1.2)
+                pause_s = min(PAUSE_S if time.monotonic() > begun + SOON_S else PAUSE_S / 5, pause_s * 1.2)
         except (OSError, subprocess.SubprocessError) as error:
             raise LauncherUnavailable(f"The run's agent could not be reached: {error}.") from error
 
