@@ -83,7 +83,7 @@ class Settings:
         """Read the environment. Raises: SettingsError naming every unknown, missing or malformed variable."""
         given = {name: value for name, value in (os.environ if environ is None else environ).items() if name.startswith(PREFIX)}
         known = {PREFIX + f.name.upper(): f for f in fields(cls)}
-        faults = [f"{name} is not a setting of Podwire" for name in given if name not in known and name not in _NOT_SETTINGS]
+        faults = [f"{name} is not a setting of Podwire" for name in given if name not in known and name not in NOT_SETTINGS]
         values: dict[str, object] = {}
         for name, spec in known.items():
             if name in given:
@@ -147,7 +147,7 @@ class Settings:
 
 
 # Read by the command line client and inside runs, never by the service.
-_NOT_SETTINGS = {"PODWIRE_URL", "PODWIRE_TOKEN", "PODWIRE_RUN_ID", "PODWIRE_DIR", "PODWIRE_ATTEMPT", "PODWIRE_HOME"}
+NOT_SETTINGS = {"PODWIRE_URL", "PODWIRE_TOKEN", "PODWIRE_RUN_ID", "PODWIRE_DIR", "PODWIRE_ATTEMPT", "PODWIRE_HOME"}
 
 
 _JSON: tuple[tuple[str, type], ...] = (

@@ -1,0 +1,61 @@
+"""The documents say what is so: settings, files, commands, statuses and reasons that they name exist."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from app.cli.main import main
+from app.domain.run import Status
+from config.settings import NOT_SETTINGS, PREFIX, Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+TEXT = {path.name: path.read_text() for path in DOCUMENTS}
+
+
+@pytest.mark.trap("G1")
+def test_every_setting_that_is_named_exists() -> None:
+    known = {PREFIX + field.name.upper() for field in fields(Settings)} | NOT_SETTINGS
+    for name, text in TEXT.items():
+        named = set(re.findall(r"\bPODWIRE_[A-Z_]+[A-Z]\b", text))
+        assert {setting for setting in named if not setting.startswith("PODWIRE_TEST_")} <= known, name
+
+
+@pytest.mark.trap("G1")
+def test_every_file_that_is_named_exists() -> None:
+    for name, text in TEXT.items():
+        for path in re.findall(r"`((?:app|tasks|config|tests|scripts|docs)/[\w./-]*\w)`", text):
+            assert (ROOT / path).exists(), f"{name}: {path}"
+        for path in re.findall(r"\]\(([\w./-]+)\)", text):
+            assert (ROOT / path).exists() or (ROOT / "docs" / path).exists(), f"{name}: {path}"
+
+
+@pytest.mark.trap("G1")
+def test_the_drawing_of_the_life_of_a_run_has_every_status() -> None:
+    assert all(re.search(rf"\b{status}\b", TEXT["ARCHITECTURE.md"]) for status in Status)
+
+
+@pytest.mark.trap("G1")
+def test_every_command_that_the_readme_shows_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    offered = capsys.readouterr().out
+    for command in set(re.findall(r"^(?:.*; +)?podwire (\w+)", TEXT["README.md"], flags=re.MULTILINE)):
+        assert re.search(rf"\b{command}\b", offered), command
+
+
+@pytest.mark.trap("G3")
+def test_the_question_of_every_review_is_written_down() -> None:
+    assert "three web replicas and two workers" in TEXT["CONTRIBUTING.md"]
+    assert "What may stay local" in TEXT["CONTRIBUTING.md"]
+
+
+@pytest.mark.trap("G4")
+def test_no_document_asks_for_affinity() -> None:
+    for name, text in TEXT.items():
+        for before, after in re.findall(r"(\w+ +)?(?:session )?affinity(.{0,40})", text, flags=re.IGNORECASE | re.DOTALL):
+            assert before.strip() in ("without", "no", "No", ""), f"{name}: {before}affinity{after}"
