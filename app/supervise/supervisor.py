@@ -82,7 +82,7 @@ class Supervisor:
         self._open: set[int] = set()
         self._attend_at = self._publish_at = self._heard_at = 0.0
         self._began_at = time.monotonic()
-        self._ended = False
+        self._ended = self._wait_told = False
 
     def wake(self) -> None:
         """Look at the run's row now."""
@@ -132,17 +132,40 @@ class Supervisor:
                 handle = self._crew.launcher.launch(self._attempt)
                 break
             except LaunchRefused as error:
-                return self._end_before_start(Outcome(Status.FAILED, Reason.INVALID_SPEC, error.detail))
+                return self._end_before_start(_never_launched(error, Reason.INVALID_SPEC))
             except AttemptGone:
                 return self._perform([self._session.lost()])
             except LauncherUnavailable as error:
                 logger.warning("run %s: not launched yet: %s", run.id, error)
-                if time.monotonic() > give_up_at:
-                    return self._end_before_start(Outcome(Status.FAILED, Reason.LAUNCH_FAILED, error.detail))
+                waits = bool(error.facts.get("waits"))
+                if self._overdue() if waits else time.monotonic() > give_up_at:
+                    return self._end_before_start(_never_launched(error, Reason.LAUNCH_FAILED))
+                if waits and self._cancelled_while_waiting(error):
+                    return self._end_before_start(None)
                 self._pause(RETRY_S)
+                self._woken.clear()
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(self._session.run, handle=handle)
         self._persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle))
+
+    def _overdue(self) -> bool:
+        """Say whether the run has waited for a place to run for longer than its queue timeout."""
+        deadline_at = self._session.run.queue_deadline_at
+        return deadline_at is not None and self._now() > deadline_at
+
+    def _cancelled_while_waiting(self, error: LauncherUnavailable) -> bool:
+        """Tell watchers, once, what the run waits for; say whether somebody has cancelled it meanwhile."""
+        if not self._wait_told:
+            self._wait_told = True
+            notice: dict[str, object] = {"code": "quota_exceeded", "message": error.detail}
+            self._log.add(self._now(), Kind.NOTICE, notice)
+            self._log.publish()
+        run = self._session.run
+        row = self._persist(lambda: self._crew.runs.get(run.id))
+        if row is None or row.cancel_requested_at is None:
+            return False
+        self._session.run = replace(run, cancel_requested_at=row.cancel_requested_at, cancelled_by=row.cancelled_by)
+        return True
 
     def _end_before_start(self, outcome: Outcome | None) -> None:
         """End a run that must not go on; the attempt is removed first, so that it never can."""
@@ -398,3 +421,8 @@ class Supervisor:
             except Conflict as error:
                 # The row is not what this supervisor believes: it was overtaken or an earlier try of this very write succeeded.
                 raise Fenced() from error
+
+
+def _never_launched(error: PodwireError, reason: Reason) -> Outcome:
+    named = str(error.facts.get("reason") or "")
+    return Outcome(Status.FAILED, Reason(named) if named in list(Reason) else reason, error.detail)

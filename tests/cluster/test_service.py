@@ -142,3 +142,24 @@ def test_workers_that_die_are_replaced_and_nothing_is_lost(podwire: Podwire, cli
         told = watcher.finish(expected.encode(), deadline_s=90.0)
         assert (told.gaps, told.duplicates, told.ends) == (0, 0, 1)
     podwire.wait_ready()
+
+
+@pytest.mark.trap("C8")
+def test_a_full_quota_delays_a_run_and_says_so(client: Client, api: KubeApi, namespace: str) -> None:
+    quotas = f"/api/v1/namespaces/{namespace}/resourcequotas"
+    wait_for(lambda: not api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
+    api.call("POST", quotas, {"metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
+    try:
+        wait_for(lambda: "hard" in api.call("GET", f"{quotas}/none").get("status", {}))
+        run, tired = client.submit("echo ran", **SMALL), client.submit("echo never", **SMALL)
+        watchers = watch(client, run), watch(client, tired)
+        for watcher in watchers:
+            assert watcher.wait_event("notice")[0]["code"] == "quota_exceeded"
+        client.cancel(tired).must(200, 202)
+        watchers[1].finish(b"")
+        assert client.status(tired) == "cancelled"
+        hopeless = client.submit("echo never", queue_timeout=2, **SMALL)
+        assert client.wait_end(hopeless)["outcome"]["reason"] in ("QuotaExceeded", "QueueTimeout")  # type: ignore[index]
+    finally:
+        api.call("DELETE", f"{quotas}/none")
+    watchers[0].finish(b"ran\n")

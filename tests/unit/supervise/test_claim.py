@@ -122,7 +122,7 @@ def test_a_draining_process_takes_nothing(engine: Engine) -> None:
 def test_a_fenced_writer_changes_nothing(engine: Engine) -> None:
     crew = crew_of(engine, FaultyLauncher())
     run = dispatched(crew)
-    first = crew.runs.claim(run.id, "process", 0.0)
+    first = crew.runs.claim(run.id, "process", -1.0)
     second = crew.runs.claim(run.id, "other", 20)
     assert first is not None and second is not None
     with pytest.raises(Fenced):
