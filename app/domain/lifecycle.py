@@ -75,3 +75,10 @@ def _end(run: Run, now: float, outcome: Outcome | None, targets: frozenset[Statu
     if outcome is None or outcome.status not in targets:
         raise Conflict(f"A run that is {run.status} cannot end as {outcome.status if outcome else None}.")
     return replace(run, status=outcome.status, ended_at=now, outcome=outcome, lease_owner=None, lease_until=None)
+
+
+def cancellation(run: Run) -> Outcome:
+    """Return the outcome of a run that somebody cancelled: its owner, or an admin who is not."""
+    by = run.cancelled_by or run.owner_name
+    reason = Reason.CANCELLED_BY_USER if by == run.owner_name else Reason.CANCELLED_BY_ADMIN
+    return Outcome(Status.CANCELLED, reason, f"Cancelled by {by}.")

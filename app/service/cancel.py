@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from app.domain.errors import Fenced
+from app.domain.lifecycle import cancellation
 from app.domain.person import Person, visible
-from app.domain.run import Outcome, Reason, Run, Status
+from app.domain.run import Run, Status
 from app.service.dispatch import dispatch, wake
 from app.service.finish import finish_queued
 from app.service.services import Services
@@ -27,16 +28,9 @@ def cancel(services: Services, person: Person, run_id: str) -> Run:
 
 def _cancel_queued(services: Services, run: Run) -> Run | None:
     try:
-        ended = finish_queued(services, run, cancelled(run))
+        ended = finish_queued(services, run, cancellation(run))
     except Fenced:
         # It left the queue meanwhile; its supervisor sees the request.
         return None
     dispatch(services)
     return ended
-
-
-def cancelled(run: Run) -> Outcome:
-    """Return the outcome of a run that somebody cancelled."""
-    by_admin = run.cancelled_by is not None and run.cancelled_by != run.owner_name
-    reason = Reason.CANCELLED_BY_ADMIN if by_admin else Reason.CANCELLED_BY_USER
-    return Outcome(Status.CANCELLED, reason, f"Cancelled by {run.cancelled_by or run.owner_name}.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from app.agent.wire import Kind as Wire
 from app.domain.errors import InvalidInput
 from app.domain.events import Kind, end_fields, output_fields
-from app.domain.lifecycle import Step
+from app.domain.lifecycle import Step, cancellation
 from app.domain.ports import Record
 from app.domain.question import Asked, Question, QuestionKind, QuestionState, parse_asked
 from app.domain.run import Outcome, Reason, Run, Status
@@ -136,8 +136,7 @@ class Session:
         if self.run.status is Status.STOPPING:
             return self._insist(now)
         if row.cancel_requested_at is not None:
-            admin = row.cancelled_by is not None and row.cancelled_by != row.owner_name
-            return self._stop(Reason.CANCELLED_BY_ADMIN if admin else Reason.CANCELLED_BY_USER)
+            return self._stop(cancellation(row).reason)
         if self.run.status is Status.RUNNING and self.run.deadline_at is not None and now > self.run.deadline_at:
             return self._stop(Reason.RUN_TIMEOUT)
         return []
@@ -148,7 +147,7 @@ class Session:
     def _insist(self, now: float) -> list[Action]:
         late_s = now - (self.run.stopping_since or now) - self.run.spec.grace_s
         if late_s > GIVE_UP_AFTER_KILL_S:
-            return [End(self._stopped(None, "KILL"))]
+            return [End(self._stopped())]
         if late_s >= self._kills * KILL_AGAIN_S:
             self._kills += 1
             return [Tell(Wire.SIGNAL, {"id": f"stop-kill-{self._kills}", "signal": "KILL"})]
@@ -165,7 +164,7 @@ class Session:
     def lost(self) -> End:
         """Return the end of an attempt whose agent is gone without having recorded an exit."""
         if self.run.status is Status.STOPPING:
-            return End(self._stopped(None, None))
+            return End(self._stopped())
         return End(
             Outcome(
                 Status.FAILED, Reason.AGENT_LOST, "The run's process and its agent disappeared, so how it ended is not known."
@@ -174,7 +173,7 @@ class Session:
 
     def _outcome(self, exit_record: dict[str, object]) -> Outcome:
         code, signal = exit_record.get("exit_code"), exit_record.get("signal")
-        outcome = self._stopped(code, signal) if self.run.status is Status.STOPPING else _ended(exit_record, self.run.spec)
+        outcome = self._stopped() if self.run.status is Status.STOPPING else _ended(exit_record, self.run.spec)
         memory, cpu = exit_record.get("peak_memory_bytes"), exit_record.get("cpu_seconds")
         return replace(
             outcome,
@@ -184,12 +183,11 @@ class Session:
             cpu_seconds=float(cpu) if isinstance(cpu, int | float) else None,
         )
 
-    def _stopped(self, code: object, signal: object) -> Outcome:
-        reason = self.run.stop_reason or Reason.CANCELLED_BY_USER
-        if reason is Reason.RUN_TIMEOUT:
+    def _stopped(self) -> Outcome:
+        if self.run.stop_reason is Reason.RUN_TIMEOUT:
             message = f"It ran for longer than its timeout of {self.run.spec.timeout_s:g} seconds and was stopped."
-            return Outcome(Status.TIMED_OUT, reason, message)
-        return Outcome(Status.CANCELLED, reason, f"Cancelled by {self.run.cancelled_by or self.run.owner_name}.")
+            return Outcome(Status.TIMED_OUT, Reason.RUN_TIMEOUT, message)
+        return cancellation(self.run)
 
 
 def _ended(exit_record: dict[str, object], spec: RunSpec) -> Outcome:
@@ -227,15 +225,16 @@ def _named(reason: Reason, exit_record: dict[str, object], spec: RunSpec) -> Out
 
 
 def question_fields(question: Question) -> dict[str, object]:
-    """Return the fields of a question event."""
+    """Return the fields of a question event; the default of a secret is one too."""
     asked = question.asked
+    secret = asked.kind is QuestionKind.SECRET
     return {
         "question": {
             "id": question.id,
             "text": asked.text,
             "kind": asked.kind.value,
             "choices": list(asked.choices),
-            "default": asked.default,
+            "default": None if secret else asked.default,
             "schema": asked.schema,
             "expires_at": question.expires_at,
             "who": asked.who,

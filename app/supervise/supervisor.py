@@ -27,7 +27,7 @@ from app.domain.errors import (
 )
 from app.domain.events import Kind
 from app.domain.ids import question_id
-from app.domain.lifecycle import Step, transition
+from app.domain.lifecycle import Step, cancellation, transition
 from app.domain.ports import Attempt, Link
 from app.domain.question import Question
 from app.domain.run import Outcome, Reason, Run, Status
@@ -170,12 +170,7 @@ class Supervisor:
     def _end_before_start(self, outcome: Outcome | None) -> None:
         """End a run that must not go on; the attempt is removed first, so that it never can."""
         self._remove()
-        if outcome is None:
-            run = self._session.run
-            admin = run.cancelled_by is not None and run.cancelled_by != run.owner_name
-            reason = Reason.CANCELLED_BY_ADMIN if admin else Reason.CANCELLED_BY_USER
-            outcome = Outcome(Status.CANCELLED, reason, f"Cancelled by {run.cancelled_by or run.owner_name}.")
-        self._perform([End(outcome)])
+        self._perform([End(outcome or cancellation(self._session.run))])
 
     # --- the loop
 

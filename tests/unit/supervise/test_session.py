@@ -10,8 +10,9 @@ from app.agent.wire import Kind as Wire
 from app.domain.events import Kind
 from app.domain.lifecycle import Step
 from app.domain.ports import Record
+from app.domain.question import Asked, Question, QuestionKind, QuestionState
 from app.domain.run import Reason, Run, Status
-from app.supervise.session import Ask, End, Move, Session, Tell, Write
+from app.supervise.session import Ask, End, Move, Session, Tell, Write, answer_fields, question_fields, reply_body
 from tests.unit.supervise.doubles import make_run
 
 
@@ -126,3 +127,11 @@ def test_waiting_follows_the_number_of_open_questions() -> None:
 
 def signals(actions: list[object]) -> list[object]:
     return [action.body["signal"] for action in actions if isinstance(action, Tell)]
+
+
+def test_a_secret_shows_in_no_event_neither_as_answer_nor_as_default() -> None:
+    asked = Asked(1, "Password?", QuestionKind.SECRET, default="hunter2")
+    question = Question("q", "r", 1, asked, QuestionState.ANSWERED, 1.0, value="s3cret", answered_by="ann")
+    assert question_fields(question)["question"]["default"] is None  # type: ignore[index]
+    assert answer_fields(question) == {"question_id": "q", "state": "answered", "value": None, "by": "ann"}
+    assert reply_body(question)["value"] == "s3cret"
