@@ -24,6 +24,7 @@ def upgrade() -> None:
     _talk()
     _counts()
     _people()
+    _signing_in()
     if op.get_bind().dialect.name == "postgresql":
         _tune_postgresql()
 
@@ -213,6 +214,9 @@ def _people() -> None:
     )
     op.create_index("ix_tokens_user", "tokens", ["user_id"])
     op.create_index("uq_tokens_hash", "tokens", ["hash"], unique=True)
+
+
+def _signing_in() -> None:
     op.create_table(
         "sessions",
         sa.Column("hash", sa.String(length=64), nullable=False),
