@@ -34,12 +34,12 @@ RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.
 @pytest.fixture(scope="session")
 def api() -> KubeApi:
     if "KUBECONFIG" not in os.environ:
-        pytest.skip("no cluster: KUBECONFIG is not set")
+        pytest.skip("a cluster is missing: KUBECONFIG is not set")
     made = KubeApi()
     try:
         made.call("GET", "/version")
     except ApiFailure as failure:
-        pytest.skip(f"no cluster: {failure}")
+        pytest.skip(f"a cluster is missing: {failure}")
     return made
 
 
