@@ -5,13 +5,13 @@ Order is the point: what the program wrote before it asked, was answered or ende
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import signal
 import time
 from functools import partial
 
+from app.agent import lean
 from app.agent.birth import Born
 from app.agent.commands import Commands
 from app.agent.desk import Desk, Handed, Open
@@ -164,7 +164,7 @@ class Life:
     # --- records
 
     def _record(self, kind: Kind, body: dict[str, object]) -> None:
-        self._spool.append(kind, time.time(), json.dumps(body).encode())
+        self._spool.append(kind, time.time(), lean.dumps(body))
 
     def _record_output(self, kind: int, data: bytes) -> None:
         kept, first_withheld = self._cap.admit(data)

@@ -7,7 +7,7 @@ the value as a shell wants it, or a sentence that says why there is none.
 
 from __future__ import annotations
 
-import json
+# The json package is imported where it is used: nobody's first byte should wait for it.
 
 MAX_REQUEST_BYTES = 64 * 1024
 FIELDS = ("text", "kind", "choices", "default", "schema", "timeout_s", "who")
@@ -41,6 +41,8 @@ def wants_lines(data: bytes) -> bool:
 
 
 def _from_json(data: bytes) -> dict[str, object]:
+    import json
+
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
@@ -91,6 +93,8 @@ def _typed(name: str, text: str, kind: str) -> object:
 
 
 def _json(name: str, text: str) -> object:
+    import json
+
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -99,6 +103,8 @@ def _json(name: str, text: str) -> object:
 
 def _sound(body: dict[str, object]) -> dict[str, object]:
     """Refuse what JSON in UTF-8 cannot carry: NaN, infinities and lone surrogates; and nesting that breaks a reader."""
+    import json
+
     try:
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError):
@@ -108,6 +114,8 @@ def _sound(body: dict[str, object]) -> dict[str, object]:
 
 def question(number: int, body: dict[str, object]) -> bytes:
     """Return the payload of the QUESTION record."""
+    import json
+
     whole: dict[str, object] = {"number": number, "text": None, "kind": "text", "choices": None, "default": None}
     whole |= {"schema": None, "timeout_s": None, "who": "owner"}
     return json.dumps(whole | body).encode()
@@ -115,6 +123,8 @@ def question(number: int, body: dict[str, object]) -> bytes:
 
 def reply(lines: bool, state: str, value: object, default: object, message: str | None) -> bytes:
     """Return the contents of the reply file. An expired question is answered by its default where it has one."""
+    import json
+
     if state == "expired" and value is None:
         value = default
     has_value = value is not None and state in ("answered", "expired")
@@ -126,6 +136,8 @@ def reply(lines: bool, state: str, value: object, default: object, message: str 
 
 def shell_text(value: object) -> str:
     """Return a value as the shell wants it: text as it is, a confirmation as yes or no, a form as JSON."""
+    import json
+
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
