@@ -72,11 +72,6 @@ class Leases:
             renewed = self._renewed.get((run_id, token))
         return renewed is not None and self._clock() < renewed + self._lease_s - self._renew_s
 
-    @property
-    def count(self) -> int:
-        """How many leases are held."""
-        return len(self._renewed)
-
     def renew(self) -> None:
         """Renew all; those that SQL no longer knows as ours are lost. Raises: StoreUnavailable."""
         began = self._clock()
