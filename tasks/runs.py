@@ -5,7 +5,7 @@ from __future__ import annotations
 from celery.exceptions import Reject
 
 from app.supervise.claim import supervise
-from app.supervise.supervisor import Drained
+from app.supervise.tenure import Drained
 from tasks.celery_app import app, worker
 
 

@@ -55,7 +55,7 @@ def transition(run: Run, step: Step, now: float, *, outcome: Outcome | None = No
     (target,) = targets
     moved = replace(run, status=target)
     if step is Step.DISPATCH:
-        return replace(moved, dispatched_at=now)
+        return replace(moved, dispatched_at=now, not_before=None)
     if step is Step.START:
         return replace(moved, started_at=now, deadline_at=now + run.spec.timeout_s)
     if step is Step.WAIT:

@@ -133,6 +133,7 @@ class Run:
     started_at: float | None = None
     ended_at: float | None = None
     queue_deadline_at: float | None = None
+    not_before: float | None = None
     deadline_at: float | None = None
     waiting_since: float | None = None
     stopping_since: float | None = None

@@ -91,6 +91,8 @@ runs = Table(
     Column("archived_seq", BigInteger, nullable=False, server_default="0"),
     Column("archived_offset", BigInteger, nullable=False, server_default="0"),
     Column("archived_spool", BigInteger, nullable=False, server_default="0"),
+    # A queued run is not dispatched before this time.
+    Column("not_before", Double),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(128)),
     # The largest column comes last, so that reading the others does not walk over it.

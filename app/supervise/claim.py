@@ -13,7 +13,8 @@ from app.domain.errors import Fenced, LiveUnavailable, PodwireError
 from app.domain.run import Run
 from app.supervise.crew import Crew
 from app.supervise.runlog import RunLog, adopt
-from app.supervise.supervisor import Drained, Parked, Supervisor
+from app.supervise.supervisor import Parked, Supervisor
+from app.supervise.tenure import Drained
 
 logger = logging.getLogger(__name__)
 

@@ -26,7 +26,7 @@ from app.supervise.archiver import Archiver
 from app.supervise.claim import FAULTY_CLAIMS, supervise
 from app.supervise.crew import Crew, DatabaseClock
 from app.supervise.leases import Leases
-from app.supervise.supervisor import Drained
+from app.supervise.tenure import Drained
 from app.supervise.wakes import Wakes
 from tests.unit.supervise.doubles import RUN_ID
 

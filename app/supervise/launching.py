@@ -1,0 +1,85 @@
+"""Getting an attempt started: the launcher is asked until it has started it, or it is clear that it never will."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import replace
+
+from app.domain.errors import LauncherUnavailable, LaunchRefused, PodwireError
+from app.domain.events import Kind
+from app.domain.lifecycle import cancellation
+from app.domain.ports import Attempt
+from app.domain.run import Outcome, Reason, Run, Status
+from app.supervise.tenure import RETRY_S, Tenure
+
+logger = logging.getLogger(__name__)
+
+LAUNCH_WITHIN_S = 120.0
+
+
+class NotLaunched(Exception):
+    """The attempt did not start and must not: the outcome says why."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        """Keep the outcome that the run is to end with."""
+        self.outcome = outcome
+        super().__init__(outcome.message)
+
+
+class Launching:
+    """The launch of one attempt by one supervisor."""
+
+    def __init__(self, tenure: Tenure, run: Run, attempt: Attempt) -> None:
+        """Nothing is asked of the launcher yet."""
+        self._tenure, self._crew, self._run, self._attempt = tenure, tenure.crew, run, attempt
+        self._give_up_at = time.monotonic() + LAUNCH_WITHIN_S
+        self._told = False
+
+    def handle(self) -> str:
+        """Return the handle of the attempt once it is started. Raises: NotLaunched, AttemptGone, Fenced, Drained."""
+        if self._run.cancel_requested_at is not None:
+            raise NotLaunched(cancellation(self._run))
+        while True:
+            self._tenure.check()
+            try:
+                return self._crew.launcher.launch(self._attempt)
+            except LaunchRefused as error:
+                raise NotLaunched(_outcome(error, Reason.INVALID_SPEC)) from error
+            except LauncherUnavailable as error:
+                logger.warning("run %s: not launched yet: %s", self._run.id, error)
+                self._bear(error)
+            self._tenure.pause(RETRY_S)
+            self._tenure.woken.clear()
+
+    def _bear(self, error: LauncherUnavailable) -> None:
+        """Return when it should be tried again. Raises: NotLaunched."""
+        waits = bool(error.facts.get("waits"))
+        if self._overdue() if waits else time.monotonic() > self._give_up_at:
+            raise NotLaunched(_outcome(error, Reason.LAUNCH_FAILED)) from error
+        if waits:
+            self._tell(error)
+            self._look_for_cancellation()
+
+    def _overdue(self) -> bool:
+        """Say whether the run has waited for a place to run for longer than its queue timeout."""
+        deadline_at = self._run.queue_deadline_at
+        return deadline_at is not None and self._tenure.now() > deadline_at
+
+    def _tell(self, error: LauncherUnavailable) -> None:
+        """Tell watchers, once, what the run waits for."""
+        if not self._told:
+            self._told = True
+            notice: dict[str, object] = {"code": "quota_exceeded", "message": error.detail}
+            self._tenure.log.add(self._tenure.now(), Kind.NOTICE, notice)
+            self._tenure.log.publish()
+
+    def _look_for_cancellation(self) -> None:
+        row = self._tenure.persist(lambda: self._crew.runs.get(self._run.id))
+        if row is not None and row.cancel_requested_at is not None:
+            raise NotLaunched(cancellation(replace(self._run, cancelled_by=row.cancelled_by)))
+
+
+def _outcome(error: PodwireError, reason: Reason) -> Outcome:
+    named = str(error.facts.get("reason") or "")
+    return Outcome(Status.FAILED, Reason(named) if named in list(Reason) else reason, error.detail)
