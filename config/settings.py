@@ -14,6 +14,7 @@ from typing import Any
 
 from app.domain.admission import Limits
 from app.domain.errors import SettingsError
+from app.domain.images import ImageRules
 from app.domain.spec import SpecLimits
 
 PREFIX = "PODWIRE_"
@@ -109,7 +110,7 @@ class Settings:
         if not self.renew_s * 2 < self.lease_s:
             faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
         try:
-            self.spec_limits()
+            self._languages()
         except (ValueError, AttributeError, TypeError):
             faults.append("PODWIRE_LANGUAGES must be a JSON object of lists of words")
         if faults:
@@ -132,10 +133,20 @@ class Settings:
 
     def spec_limits(self) -> SpecLimits:
         """Return the maxima for one run."""
-        languages = {name: tuple(words) for name, words in json.loads(self.languages).items()}
         return SpecLimits(
-            languages, max_cpu=self.max_cpu, max_memory_bytes=self.max_memory_bytes, max_timeout_s=self.max_timeout_s
+            self._languages(),
+            max_cpu=self.max_cpu,
+            max_memory_bytes=self.max_memory_bytes,
+            max_timeout_s=self.max_timeout_s,
+            images=self.image_rules() if self.launcher == "kubernetes" else None,
         )
+
+    def _languages(self) -> dict[str, tuple[str, ...]]:
+        return {name: tuple(words) for name, words in json.loads(self.languages).items()}
+
+    def image_rules(self) -> ImageRules:
+        """Return which images runs may have on a cluster."""
+        return ImageRules(self.parsed("kube_images"), self.kube_default_image, tuple(self.parsed("kube_allowed_images")))
 
     def state_path(self, *parts: str) -> Path:
         """Return a path below the state folder."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from app.domain.errors import FieldError
+from app.domain.images import ImageRules
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
@@ -63,7 +64,10 @@ class RunSpec:
 
 @dataclass(frozen=True, slots=True)
 class SpecLimits:
-    """The configured maxima for one run. `languages` maps a language to the command that its script's path is appended to."""
+    """The configured maxima for one run. `languages` maps a language to the command that its script's path is appended to.
+
+    `images` is None where runs have no image.
+    """
 
     languages: Mapping[str, tuple[str, ...]]
     max_cpu: float = 4.0
@@ -78,11 +82,12 @@ class SpecLimits:
     max_args: int = 256
     max_labels: int = 32
     max_output_bytes: int = 1024**3
+    images: ImageRules | None = None
 
 
 def check_spec(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
     """Return everything that is wrong with the spec, each with its field; empty when it can be accepted."""
-    return [*_check_code(spec, limits), *_check_sizes(spec, limits), *_check_names(spec, limits)]
+    return [*_check_code(spec, limits), *_check_image(spec, limits), *_check_sizes(spec, limits), *_check_names(spec, limits)]
 
 
 def _check_code(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
@@ -101,6 +106,15 @@ def _check_code(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
             errors.append(FieldError(name, f"has more than {limits.max_args} words"))
         errors += [FieldError(f"{name}[{i}]", "must not contain a NUL character") for i, word in enumerate(words) if "\0" in word]
     return errors
+
+
+def _check_image(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
+    # Without an image of its own, what to run comes first: that fault is named already.
+    known = spec.language in limits.languages if spec.script is not None else bool(spec.command)
+    if limits.images is None or not (spec.image or known):
+        return []
+    fault = limits.images.fault(spec.image, spec.language)
+    return [fault] if fault else []
 
 
 def _check_sizes(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:

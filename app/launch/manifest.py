@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.domain.errors import LaunchRefused
+from app.domain.images import ImageRules
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.images import choose
@@ -219,7 +220,7 @@ def _run(attempt: Attempt, shape: Shape, words: list[str]) -> Json:
     limits = {"cpu": _cores(spec.cpu), "memory": str(spec.memory_bytes), "ephemeral-storage": str(spec.disk_bytes)}
     container: Json = {
         "name": "run",
-        "image": choose(spec, shape.images, shape.default_image, shape.allowed_images),
+        "image": choose(spec, ImageRules(shape.images, shape.default_image, shape.allowed_images)),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/podwire/busybox", "sh", "/podwire/run.sh", *(_literal(word) for word in words)],
         "env": [{"name": name, "value": _literal(value)} for name, value in _environment(attempt).items()],

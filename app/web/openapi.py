@@ -128,6 +128,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route("get", "/v1/queue", "List the queue", query=s.QueueQuery, answers=((200, r.QueuePage),), refusals=(422,)),
     Route("get", "/v1/me", "Show who I am", answers=((200, r.PersonResource),)),
+    Route("get", "/v1/limits", "Show what a run may ask for", answers=((200, r.LimitsResource),)),
     Route("get", "/v1/openapi.json", "Read this description", answers=((200, _JSON),), open=True),
     Route("get", "/livez", "Ask whether the process answers", answers=((200, r.Liveness),), open=True),
     Route(

@@ -1,4 +1,4 @@
-"""The queue, and who is asking."""
+"""The queue, who is asking, and what a run may ask for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from app.web import reading
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.rendering import answer
-from app.web.resources import person_resource, queue_page
+from app.web.resources import limits_resource, person_resource, queue_page
 from app.web.schemas import NoQuery, QueueQuery
 
 bp = Blueprint("queue", __name__)
@@ -27,3 +27,11 @@ def show_me() -> Response:
     """Show who I am."""
     reading.query(NoQuery)
     return answer(person_resource(current_person()))
+
+
+@bp.get("/v1/limits")
+def show_limits() -> Response:
+    """Show what a run may ask for."""
+    reading.query(NoQuery)
+    current_person()
+    return answer(limits_resource(context().services.spec_limits))

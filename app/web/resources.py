@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
+from app.domain.images import ImageRules
 from app.domain.person import Person
 from app.domain.question import Question, QuestionKind
 from app.domain.run import Run
-from app.domain.spec import RunSpec
+from app.domain.spec import RunSpec, SpecLimits
 from app.service.look import QueueItem, Wait
 
 
@@ -20,9 +21,7 @@ def timestamp(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Time = Annotated[
-    float, PlainSerializer(timestamp, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})
-]
+Time = Annotated[float, PlainSerializer(timestamp, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})]
 
 
 class OutcomeResource(BaseModel):
@@ -150,6 +149,26 @@ class PersonResource(BaseModel):
     role: str
 
 
+class ImagesResource(BaseModel):
+    """Which images runs may have: patterns (* and ?) of those that they may name, and those that they get without naming one."""
+
+    allowed: list[str]
+    by_language: dict[str, str]
+    default: str | None
+
+
+class LimitsResource(BaseModel):
+    """What a run may ask for here: sizes in bytes, times in seconds. `images` is null where runs have no image."""
+
+    languages: list[str]
+    images: ImagesResource | None
+    cpu: float
+    memory: int
+    disk: int
+    timeout: float
+    output_limit: int
+
+
 class Accepted(BaseModel):
     """It was taken."""
 
@@ -225,6 +244,23 @@ def queue_page(items: Sequence[QueueItem]) -> QueuePage:
 def person_resource(person: Person) -> PersonResource:
     """Return the person."""
     return PersonResource(id=person.id, name=person.name, role=person.role.value)
+
+
+def limits_resource(limits: SpecLimits) -> LimitsResource:
+    """Return what a run may ask for."""
+    return LimitsResource(
+        languages=list(limits.languages),
+        images=_images(limits.images) if limits.images else None,
+        cpu=limits.max_cpu,
+        memory=limits.max_memory_bytes,
+        disk=limits.max_disk_bytes,
+        timeout=limits.max_timeout_s,
+        output_limit=limits.max_output_bytes,
+    )
+
+
+def _images(rules: ImageRules) -> ImagesResource:
+    return ImagesResource(allowed=list(rules.offer), by_language=dict(rules.by_language), default=rules.default or None)
 
 
 def _summary(run: Run) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def fields_of(spec: RunSpec, priority: Priority) -> dict[str, str]:
         "language": spec.language or "",
         "command": shlex.join(spec.command),
         "args": shlex.join(spec.args),
+        "image": spec.image or "",
         "env": _lines(spec.env),
         "labels": _lines(spec.labels),
         "cpu": f"{spec.cpu:g}",
@@ -104,6 +105,8 @@ def read_body(form: Mapping[str, str]) -> tuple[dict[str, object], list[FieldErr
         body |= {"script": form.get("script", "").replace("\r\n", "\n"), "language": form.get("language", "")}
         if not str(body["script"]).strip():
             faults.append(FieldError("script", "is empty"))
+    if image := form.get("image", "").strip():
+        body["image"] = image
     body |= {name: _amount(form[name]) for name in _AMOUNTS if form.get(name, "").strip()}
     return body, faults
 
@@ -149,6 +152,7 @@ def _form(
         problem=problem,
         nonce=given.get("nonce") or secrets.token_hex(16),
         languages=_languages(),
+        images=context().services.spec_limits.images,
         priorities=list(Priority),
     )
 

@@ -9,7 +9,6 @@ import pytest
 from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
-from app.launch.images import full_name
 from app.launch.manifest import Shape, labels, make_pod, parse_name, pod_name, spec_hash
 
 RUN = "r" + "a2" * 9 + "b"
@@ -167,13 +166,6 @@ def test_images_that_are_not_allowed(image: str) -> None:
         make_pod(attempt(image=image), allowed)
     assert make_pod(attempt(image="docker.io/mine/good:1"), allowed)
     assert make_pod(attempt(image="python:3.11"), allowed)
-
-
-def test_names_of_images_as_a_node_understands_them() -> None:
-    assert full_name("python") == "docker.io/library/python"
-    assert full_name("me/python") == "docker.io/me/python"
-    assert full_name("localhost/python") == "localhost/python"
-    assert full_name("r.example:5000/python") == "r.example:5000/python"
 
 
 def test_names_lead_back_to_their_attempts() -> None:

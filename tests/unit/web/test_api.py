@@ -51,6 +51,28 @@ def test_every_fault_of_a_request_is_named_at_once(site: Site) -> None:
     assert fields == {"priority", "memory", "env.PATH", "args[1]", "nonsense", "timeout", "language", "cpu"}
 
 
+CLUSTER = {"launcher": "kubernetes", "kube_namespace": "runs", "kube_agent_image": "podwire"}
+
+
+def test_what_a_run_may_ask_for_is_shown_and_another_image_is_refused(tmp_path: Any) -> None:
+    images = {"kube_images": '{"python": "python:3.12"}', "kube_allowed_images": '["mine/*"]'}
+    client = Site(tmp_path, **CLUSTER, **images).client()
+    limits = client.get("/v1/limits").get_json()
+    assert limits["images"] == {"allowed": ["python:3.12", "mine/*"], "by_language": {"python": "python:3.12"}, "default": None}
+    assert (limits["languages"], limits["cpu"]) == (["python", "bash", "node"], 4.0)
+    assert client.post("/v1/runs", json={"command": ["true"], "image": "mine/tool"}).status_code == 201
+    for wrong in ({"command": ["true"], "image": "other"}, {"command": ["true"]}, {"script": "1", "language": "bash"}):
+        answer = client.post("/v1/runs", json=wrong)
+        assert answer.status_code == 422, wrong
+        assert [fault["field"] for fault in answer.get_json()["errors"]] == ["image"], wrong
+
+
+def test_where_runs_have_no_image_none_matters(site: Site) -> None:
+    assert site.client().get("/v1/limits").get_json()["images"] is None
+    assert site.submit(image="anything")["image"] == "anything"
+    assert site.client(None).get("/v1/limits").status_code == 401
+
+
 @pytest.mark.trap("C18")
 @pytest.mark.parametrize("priority", ["Critical", "HIGH", "", 5, 0, None, True, ["high"], {"a": 1}])
 def test_only_the_five_priorities_exist(site: Site, priority: object) -> None:

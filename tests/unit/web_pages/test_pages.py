@@ -101,6 +101,37 @@ def test_uploaded_files_are_kept_over_a_fault(site: Site, ann: Browser) -> None:
     assert run is not None and dict(run.spec.files) == {"data.csv": "x,y\n1,2\n"}
 
 
+CLUSTER = {
+    "launcher": "kubernetes",
+    "kube_namespace": "runs",
+    "kube_agent_image": "podwire",
+    "kube_images": '{"python": "python:3.12"}',
+    "kube_allowed_images": '["mine/*"]',
+}
+
+
+def test_no_image_is_asked_for_where_runs_have_none(ann: Browser) -> None:
+    assert 'name="image"' not in ann.get("/new").text
+
+
+def test_an_image_is_asked_for_where_runs_have_one(folder: Path) -> None:
+    site = Site(folder, **CLUSTER)
+    bob = Browser(site).sign_in("bob")
+    text = bob.get("/new").text
+    assert "Allowed: <code>python:3.12</code>, <code>mine/*</code>." in text
+    assert "Left empty: python runs in <code>python:3.12</code>." in text
+    refused = bob.send("/new", "/new", script="keep me", image="other/tool")
+    assert refused.status_code == 422 and 'id="image-problem"' in refused.text
+    assert Forms(refused.text).found["/new"]["image"] == "other/tool"
+    missing = bob.send("/new", "/new", kind="command", command="true")
+    assert missing.status_code == 422 and 'id="image-problem"' in missing.text
+    answer = bob.send("/new", "/new", script="1", image=" mine/tool:1 ")
+    run_id = answer.location.rsplit("/")[-1]
+    run = site.services.runs.get(run_id)
+    assert run is not None and run.spec.image == "mine/tool:1"
+    assert Forms(bob.get(f"/new?from={run_id}").text).found["/new"]["image"] == "mine/tool:1"
+
+
 @pytest.mark.trap("C10")
 def test_a_full_queue_is_said_on_the_form(folder: Path) -> None:
     site = Site(folder, Limits(1, 0, 100, 0))
