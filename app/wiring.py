@@ -8,11 +8,12 @@ import uuid
 from app.domain.errors import PodwireError, SettingsError
 from app.domain.ports import Launcher
 from app.launch.local import LocalLauncher
-from app.live.connect import redis_client
+from app.live.connect import quick_client, redis_client
 from app.live.hub import Hub
 from app.live.nudges import RedisNudges
 from app.live.publisher import CeleryPublisher
 from app.live.redis_log import RedisEventLog
+from app.live.uses import RedisUses
 from app.service.dispatch import dispatch
 from app.service.services import Services
 from app.store.chunks import ChunkStore
@@ -44,6 +45,7 @@ def build_services(settings: Settings) -> Services:
         inputs=InputStore(engine),
         users=UserStore(engine),
         log=RedisEventLog(redis, settings.log_ttl_s),
+        uses=RedisUses(quick_client(settings.redis_url)),
         nudges=RedisNudges(redis),
         publisher=CeleryPublisher(make_celery(settings)),
         launcher=_launcher(settings),
@@ -99,6 +101,7 @@ def build_crew(services: Services, slots: int) -> Crew:
         questions=services.questions,
         inputs=services.inputs,
         log=services.log,
+        uses=services.uses,
         launcher=services.launcher,
         leases=Leases(services.runs, services.process_id, services.lease_s, services.renew_s, slots),
         archiver=Archiver(),

@@ -20,6 +20,7 @@ from app.agent.request import question, reply
 from app.agent.server import Client, ClientGone, Listener
 from app.agent.spool import Spool, SpoolFailed
 from app.agent.stdin import Stdin
+from app.agent.use import Gauge, Reading, of_group
 from app.agent.wire import HEARTBEAT_S, Kind
 
 TYPE_CHECKING = False
@@ -31,6 +32,7 @@ DRAIN_BYTES = 1024 * 1024
 LOOK_AT_DESK_S = 0.5
 PIPES_OPEN_S = 2.0
 LEAVE_WITHIN_S = 1.0
+FIRST_USE_S, USE_EVERY_S = 1.0, 5.0
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
@@ -71,7 +73,8 @@ class Life:
         self._linger_s = number(b"linger_s", 3600)
         self._heartbeat_at = now
         self._desk_at = 0.0  # look at once: somebody may have asked already
-        self._leave_at = self._exit_at = float("inf")
+        self._leave_at = self._exit_at = self._use_at = float("inf")
+        self._gauge = Gauge()
 
     # --- beginning and end
 
@@ -82,6 +85,7 @@ class Life:
             self._end({"exit_code": 127, "signal": None, "launch_error": self._born.error}, None)
             return
         self._record(Kind.STARTED, {"pid": self._born.pid})
+        self._use_at = time.monotonic() + FIRST_USE_S
         for fd in self._streams:
             os.set_blocking(fd, False)
             self._watch(fd, partial(self._read, fd))
@@ -135,6 +139,8 @@ class Life:
         times = [self._heartbeat_at + HEARTBEAT_S, self._leave_at, self._exit_at, self._recorder.due()]
         if not self._ended:
             times.append(self._desk_at + LOOK_AT_DESK_S)
+            if self._is_watched():
+                times.append(self._use_at)
         return max(0.0, min(at for at in times if at is not None) - now)
 
     def _tick(self, now: float) -> None:
@@ -143,6 +149,9 @@ class Life:
             if now >= self._desk_at + LOOK_AT_DESK_S:
                 self._look_at_desk()
             self._spend(now)
+            if self._is_watched() and now >= self._use_at:
+                self._use_at = now + USE_EVERY_S
+                self._measure()
             if self._status is not None and (not self._streams or now >= self._exit_at):
                 self._finish()
         if now >= self._heartbeat_at + HEARTBEAT_S:
@@ -160,6 +169,20 @@ class Life:
             self._record(Kind.NOTICE, {"code": "time_limit", "message": message})
             self._budget_s = float("inf")
             self._signal(signal.SIGKILL)
+
+    # --- what the program uses: told to whoever follows, and kept by nobody here
+
+    def _is_watched(self) -> bool:
+        return bool(self._clients) and self._status is None
+
+    def _measure(self) -> None:
+        if reading := of_group(self._born.guardian):
+            self._report(reading)
+
+    def _report(self, reading: Reading) -> None:
+        body = self._gauge.take(reading, time.monotonic())
+        for client in list(self._clients.values()):
+            self._say(client, Kind.USE, body)
 
     # --- records
 
@@ -299,7 +322,7 @@ class Life:
         peak = getattr(usage, "ru_maxrss", None)
         cpu = round(getattr(usage, "ru_utime", 0.0) + getattr(usage, "ru_stime", 0.0), 6)
         return {
-            "peak_memory_bytes": None if peak is None else peak * 1024,
+            "peak_memory_bytes": None if peak is None else max(peak * 1024, self._gauge.highest),
             "cpu_seconds": None if usage is None else cpu,
             "withheld_bytes": cap.withheld,
             "output_bytes": cap.recorded,

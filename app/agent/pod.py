@@ -18,11 +18,12 @@ if __name__ == "__main__":
 
 from app.agent.birth import Born, Config
 from app.agent.commands import Commands
-from app.agent.life import READ_BYTES, Life
+from app.agent.life import FIRST_USE_S, READ_BYTES, Life
 from app.agent.place import Place
 from app.agent.server import Client
 from app.agent.spool import SpoolFailed
 from app.agent.stdin import Stdin
+from app.agent.use import Reading
 from app.agent.wire import Kind
 
 TYPE_CHECKING = False
@@ -37,11 +38,15 @@ MAX_NOTE_BYTES = 64 * 1024
 
 
 class Use:
-    """What the program's container has used, in the form of the kernel's resource usage. `ooms` counts processes killed."""
+    """What the program's container has used, in the form of the kernel's resource usage. `ooms` counts processes killed.
+
+    A kernel that does not keep the peak tells 0, which no container has: then it is not known.
+    """
 
     def __init__(self, peak: int = 0, now: int = 0, cpu_ns: int = 0, ooms: int = 0) -> None:
-        self.ru_maxrss, self.now, self.ooms = peak // 1024, now, ooms
+        self.ru_maxrss, self.ooms = peak // 1024 if peak else None, ooms
         self.ru_utime, self.ru_stime = cpu_ns / 1e9, 0.0
+        self.reading = Reading(now, peak, cpu_ns / 1e9)
 
 
 class PodCommands(Commands):
@@ -135,10 +140,11 @@ class PodLife(Life):
         word, _, rest = line.partition(" ")
         if word == "started" and not self._running and not self._ended:
             self._running, self._spent_at = True, time.monotonic()
+            self._use_at = self._spent_at + FIRST_USE_S
             self._place.let_streams_end()
             self._record(Kind.STARTED, {"pid": 1})
         elif word == "use":
-            self._use = _use(rest) or self._use
+            self._used(_use(rest))
         elif word in ("missing", "denied"):
             self._fault = word
             self._settle({"exit_code": 127 if word == "missing" else 126, "signal": None, "launch_error": self._sentence()})
@@ -146,6 +152,14 @@ class PodLife(Life):
             self._program_ended(int(rest))
         elif line and self._running:
             self._last_words = line
+
+    def _measure(self) -> None:
+        self._place.say("use")  # the program's first process answers with a note
+
+    def _used(self, use: Use | None) -> None:
+        if use is not None and not self._ended:
+            self._use = use
+            self._report(use.reading)
 
     def _sentence(self) -> str:
         command = self._born.config.value.get(b"command", b"").decode(errors="replace")
@@ -171,6 +185,8 @@ class PodLife(Life):
         """Take a supervisor's word for how the container ended, unless its first process gave its own before."""
         end = {key: body.get(key) for key in ("exit_code", "signal", "reason", "message") if body.get(key) is not None}
         own = self._own_word or {}
+        if not own and self._status is None:
+            self._use = None  # the answer to a question asked before the end, which says nothing about the end
         self._settle({"exit_code": None, "signal": None, "launch_error": None, **own, **end})
         return None
 

@@ -38,6 +38,8 @@ class Kind(IntEnum):
 
     HEARTBEAT = 128
     ACK = 129
+    USE = 130
+    FACTS = 131  # never from an agent: what a link learnt about the place of the attempt
 
 
 Frame = tuple[int, float, bytes]

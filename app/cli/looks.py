@@ -7,11 +7,14 @@ import getpass
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from app.cli.client import Api, run_path
 from app.cli.errors import Stop
 from app.cli.prompt import Prompt
 from app.cli.target import find_target
+from app.domain.amounts import duration, size
+from app.domain.evidence import sentence
 
 Row = Mapping[str, object]
 
@@ -31,10 +34,39 @@ def show(options: argparse.Namespace) -> int:
     run = Api(find_target()).run(options.run)
     if options.json:
         return _print_json(run)
-    for name, value in run.items():
+    for name, value in in_words(run).items():
         if value not in (None, "", [], {}):
             print(f"{name:20} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     return 0
+
+
+def in_words(run: Row) -> Row:
+    """Return the run with what it uses and used as sentences."""
+    use, evidence, outcome = (_row(run.get(name)) for name in ("use", "evidence", "outcome"))
+    times = {name: datetime.fromisoformat(str(at)).timestamp() for name, at in _row(evidence.get("phases")).items() if at}
+    measures = {name: _number(outcome.get(name)) for name in ("peak_memory_bytes", "cpu_seconds")}
+    measures["memory_limit_bytes"] = _number(evidence.get("memory_limit_bytes"))
+    return {**run, "use": use_sentence(use), "evidence": sentence(measures, evidence, times)}
+
+
+def use_sentence(use: Row) -> str:
+    """Return what a run uses at the moment; empty when nothing is known."""
+    memory, peak, limit, seconds = (
+        _number(use.get(name)) for name in ("memory_bytes", "peak_memory_bytes", "memory_limit_bytes", "cpu_seconds")
+    )
+    if memory is None or peak is None or limit is None or seconds is None:
+        return ""
+    cores = _number(use.get("cpu_cores"))
+    rate = f"{cores:.2f} cores, " if cores is not None else ""
+    return f"{size(memory)} of {size(limit)} memory, at most {size(peak)}; CPU {rate}{duration(seconds)} so far"
+
+
+def _row(value: object) -> Row:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) else None
 
 
 def queue(options: argparse.Namespace) -> int:
@@ -97,7 +129,7 @@ def _run_cells(run: Row) -> Sequence[object]:
 
 def _queue_cells(item: Row) -> Sequence[object]:
     run = item.get("run")
-    row: Row = run if isinstance(run, dict) else {}
+    row = _row(run)
     return (item.get("position"), row.get("id"), row.get("priority"), row.get("created_at"), row.get("title"))
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from app.domain.events import Entry
 from app.domain.spec import RunSpec
+from app.domain.use import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,16 @@ class Nudges(Protocol):
 
     def listen(self, on_nudge: Callable[[str, str], None], stop: Callable[[], bool]) -> None:
         """Call `on_nudge(run_id, what)` for each, and `on_nudge("*", "resync")` after every (re)connection, until `stop()`."""
+
+
+class Uses(Protocol):
+    """What runs use at the moment, for every process to see: forgotten by itself within seconds, lost without harm."""
+
+    def put(self, run_id: str, use: Use) -> None:
+        """Keep the newest reading for a while. Never raises, and never holds its caller up for long."""
+
+    def get(self, run_id: str) -> Use | None:
+        """Return the newest reading; None when there is none that is fresh, or it cannot be had now. Never raises."""
 
 
 class Publisher(Protocol):

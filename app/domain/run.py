@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.domain.evidence import Evidence
 from app.domain.spec import RunSpec
 
 
@@ -141,4 +142,5 @@ class Run:
     cancel_requested_at: float | None = None
     cancelled_by: str | None = None
     outcome: Outcome | None = None
+    evidence: Evidence = field(default_factory=Evidence)
     archived: Progress = field(default_factory=Progress)

@@ -20,6 +20,7 @@ from app.agent.wire import Kind
 from app.domain.errors import LinkLost
 from app.domain.ports import Attempt, Record
 from app.launch.exec_socket import ExecSocket
+from app.launch.facts import facts_of, pulling
 from app.launch.following import Bell, Follower
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
@@ -79,7 +80,8 @@ class ExecLink:
         self._fault: tuple[tuple[str, str], float] | None = None
         self._news: list[Record] = []
         self._unsent: list[bytes] = []
-        self._started = False
+        self._started = self._pulls = False
+        self._known: Json = {}
         self._ask_at = time.monotonic() + NEWS_AFTER_S
         cluster.watch.follow(self._name, self._on_change)
 
@@ -166,7 +168,8 @@ class ExecLink:
         if any(b'"waits": true' in beat for beat in beats):
             self._let_start()
         if any(b'"started": true' in beat for beat in beats) or any(record.kind in BEGUN for record in records):
-            self._started, self._ask_at = True, float("inf")
+            # An image whose pulling was seen: when it was there is still to be heard, once.
+            self._started, self._ask_at = True, time.monotonic() if self._pulls else float("inf")
 
     def _dial(self) -> None:
         self._dialled_at = time.monotonic()
@@ -201,6 +204,13 @@ class ExecLink:
 
     # --- the pod
 
+    def _learn(self, facts: Json) -> None:
+        """Pass on what is known of the attempt's place, whenever it is more than before."""
+        known = {**self._known, **facts}
+        if known != self._known:
+            self._known = known
+            self._news.append(Record(Kind.FACTS, time.time(), json.dumps(known).encode(), 0))
+
     def _look_if_due(self) -> None:
         if not self._changed.is_set() and time.monotonic() < self._look_at:
             return
@@ -210,6 +220,7 @@ class ExecLink:
             self._dial_at = min(self._dial_at, time.monotonic())
         pod = self._cluster.watch.pod(self._name, self._uid) or self._asked_for()
         if pod is not None:
+            self._learn(facts_of(pod))
             self._act_on(judge(pod))
 
     def _asked_for(self) -> Json | None:
@@ -264,7 +275,7 @@ class ExecLink:
 
     def _ask_for_news_if_due(self) -> None:
         """Ask for the pod's events while the program takes its time to start; nobody needs them otherwise."""
-        if not self._started and time.monotonic() >= self._ask_at:
+        if (self._pulls or not self._started) and time.monotonic() >= self._ask_at:
             self._ask_for_news()
 
     def _tell_fault(self, reason: str, message: str) -> None:
@@ -276,10 +287,15 @@ class ExecLink:
     def _ask_for_news(self) -> None:
         self._ask_at = time.monotonic() + NEWS_EVERY_S
         try:
-            for notice in notices(self._cluster.events(self._uid)):
+            events = self._cluster.events(self._uid)
+            self._pulls, pulled = pulling(events)
+            self._learn({"pulled": pulled} if pulled is not None else {})
+            for notice in notices(events):
                 self._tell(notice)
         except ApiFailure as failure:
             logger.debug("%s: no events: %s", self._name, failure)
+        if self._started:
+            self._pulls, self._ask_at = False, float("inf")
 
     def _tell(self, notice: Notice) -> None:
         """Pass news on, once: through the agent, which knows it by its id, or past it while there is none."""

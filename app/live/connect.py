@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import redis
-from redis.backoff import ExponentialWithJitterBackoff
+from redis.backoff import ExponentialWithJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from app.domain.errors import LiveUnavailable
@@ -17,6 +17,7 @@ from app.domain.errors import LiveUnavailable
 CONNECT_TIMEOUT_S = 2.0
 SOCKET_TIMEOUT_S = 4.0
 MAX_CONNECTIONS = 128
+QUICK_S = 0.5
 
 
 def redis_client(url: str) -> redis.Redis:
@@ -35,6 +36,20 @@ def redis_client(url: str) -> redis.Redis:
         health_check_interval=15,
         max_connections=MAX_CONNECTIONS,
         retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 2),
+    )
+
+
+def quick_client(url: str) -> redis.Redis:
+    """Return a client for what can be done without: it gives up at once and repeats nothing."""
+    return redis.Redis.from_url(
+        url,
+        protocol=2,
+        decode_responses=False,
+        socket_connect_timeout=QUICK_S,
+        socket_timeout=QUICK_S,
+        socket_keepalive=True,
+        max_connections=MAX_CONNECTIONS,
+        retry=Retry(NoBackoff(), 0),
     )
 
 

@@ -22,6 +22,11 @@ def top_key(run_id: str) -> str:
     return f"pw:{{{run_id}}}:top"
 
 
+def use_key(run_id: str) -> str:
+    """Return the key of what the run uses at the moment; it expires by itself."""
+    return f"pw:{{{run_id}}}:use"
+
+
 def live_channel(run_id: str) -> str:
     """Return the channel on which appends to the run's stream are announced."""
     return f"pw:{{{run_id}}}:live"

@@ -9,6 +9,7 @@ from app.domain.admission import explain_wait, order_key
 from app.domain.person import Person, visible
 from app.domain.question import Question
 from app.domain.run import Priority, Run, Status
+from app.domain.use import Use
 from app.service.services import Services
 
 
@@ -63,6 +64,14 @@ def wait_of(services: Services, run: Run) -> Wait | None:
     position = services.runs.position(run)
     owner, everyone = services.runs.tallies(run.owner_id)
     return Wait(position, explain_wait(position, services.limits, owner, everyone))
+
+
+def use_of(services: Services, run: Run) -> Use | None:
+    """Return what the run uses at the moment; None when it does not run, or nothing fresh is known."""
+    if run.status not in (Status.RUNNING, Status.WAITING, Status.STOPPING):
+        return None
+    use = services.uses.get(run.id)
+    return use if use is not None and use.attempt == run.attempt else None
 
 
 def questions(services: Services, person: Person, run_id: str) -> list[Question]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.admission import Limits
-from app.domain.ports import EventLog, Launcher, Nudges, Publisher
+from app.domain.ports import EventLog, Launcher, Nudges, Publisher, Uses
 from app.domain.spec import SpecLimits
 from app.store.chunks import ChunkStore
 from app.store.inputs import InputStore
@@ -25,6 +25,7 @@ class Services:
     inputs: InputStore
     users: UserStore
     log: EventLog
+    uses: Uses
     nudges: Nudges
     publisher: Publisher
     launcher: Launcher

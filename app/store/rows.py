@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Row
 
+from app.domain import evidence
 from app.domain.run import Outcome, Priority, Progress, Reason, Run, Status
 from app.domain.spec import RunSpec
 
@@ -46,6 +47,7 @@ def run_of(row: AnyRow) -> Run:
         cancel_requested_at=row.cancel_requested_at,
         cancelled_by=row.cancelled_by,
         outcome=_outcome_of(status, row) if row.reason else None,
+        evidence=evidence.decode(row.evidence, row.attempt),
         archived=Progress(row.archived_epoch, row.archived_seq, row.archived_offset, row.archived_spool),
     )
 
@@ -81,6 +83,7 @@ def lifecycle_of(run: Run) -> dict[str, object]:
         "waiting_since": run.waiting_since,
         "stopping_since": run.stopping_since,
         "stop_reason": run.stop_reason.value if run.stop_reason else None,
+        "evidence": evidence.encode(run.evidence),
     }
     if (end := run.outcome) is not None:
         columns |= {"reason": end.reason.value, "message": storable(end.message)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, and_, bindparam, case, exists, literal_column, or_, select, update
+from sqlalchemy import Engine, Text, and_, bindparam, case, exists, func, literal_column, or_, select, update
 
+from app.domain import evidence as facts
 from app.domain.errors import Fenced
+from app.domain.evidence import Evidence
 from app.domain.question import QuestionState
 from app.domain.reconcile import LOOK_AFTER_PARKED_S, REDISPATCH_AFTER_S
 from app.domain.run import Run, Status
@@ -68,7 +70,15 @@ UNPARK = update(runs).where(runs.c.id == bindparam("run"), _IS_PARKED).values(di
 SET_HANDLE = (
     update(runs)
     .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), IS_SUPERVISED)
-    .values(handle=bindparam("new_handle"))
+    .values(handle=bindparam("new_handle"), evidence=func.coalesce(bindparam("known", type_=Text), runs.c.evidence))
+    .returning(*runs.c)
+)
+
+# Keep what was learnt about the place of the present attempt, also after its end.
+SET_EVIDENCE = (
+    update(runs)
+    .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), runs.c.attempt == bindparam("of_attempt"))
+    .values(evidence=bindparam("known"))
     .returning(*runs.c)
 )
 
@@ -127,11 +137,21 @@ class Supervision:
         with begin(self._engine) as connection:
             return connection.execute(UNPARK, {"run": run_id}).rowcount == 1
 
-    def set_handle(self, run_id: str, token: int, handle: str) -> Run:
-        """Keep what the launcher returned. Raises: Fenced."""
+    def set_handle(self, run_id: str, token: int, handle: str, evidence: Evidence | None = None) -> Run:
+        """Keep what the launcher returned, and what is known of the attempt by then. Raises: Fenced."""
         with begin(self._engine) as connection:
-            values = {"run": run_id, "held": token, "new_handle": handle}
+            known = facts.encode(evidence) if evidence else None
+            values = {"run": run_id, "held": token, "new_handle": handle, "known": known}
             row = connection.execute(SET_HANDLE, values).one_or_none()
+            if row is None:
+                raise Fenced()
+            return run_of(row)
+
+    def set_evidence(self, run: Run, evidence: Evidence) -> Run:
+        """Keep what is known of the run's present attempt, under the token of the run. Raises: Fenced."""
+        with begin(self._engine) as connection:
+            values = {"run": run.id, "held": run.token, "of_attempt": run.attempt, "known": facts.encode(evidence)}
+            row = connection.execute(SET_EVIDENCE, values).one_or_none()
             if row is None:
                 raise Fenced()
             return run_of(row)

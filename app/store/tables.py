@@ -86,6 +86,8 @@ runs = Table(
     Column("signal", String(16)),
     Column("peak_memory_bytes", BigInteger),
     Column("cpu_seconds", Double),
+    # What is known of the present attempt, as JSON (see domain.evidence).
+    Column("evidence", Text),
     # How far output_chunks reaches; moves only together with a new chunk or a new epoch.
     Column("archived_epoch", Integer, nullable=False, server_default="1"),
     Column("archived_seq", BigInteger, nullable=False, server_default="0"),

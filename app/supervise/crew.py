@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from app.domain.ports import EventLog, Launcher
+from app.domain.ports import EventLog, Launcher, Uses
 from app.store.chunks import ChunkStore
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
@@ -47,6 +47,7 @@ class Crew:
     questions: QuestionStore
     inputs: InputStore
     log: EventLog
+    uses: Uses
     launcher: Launcher
     leases: Leases
     archiver: Archiver

@@ -9,6 +9,7 @@ import json
 from dataclasses import dataclass, replace
 
 from app.agent.wire import Kind as Wire
+from app.domain.amounts import size
 from app.domain.errors import InvalidInput
 from app.domain.events import Kind, end_fields, output_fields
 from app.domain.lifecycle import Step, cancellation
@@ -16,6 +17,8 @@ from app.domain.ports import Record
 from app.domain.question import Asked, Question, QuestionKind, QuestionState, parse_asked
 from app.domain.run import Outcome, Reason, Run, Status
 from app.domain.spec import RunSpec
+from app.domain.use import Use
+from app.supervise.facts import Facts, use_of
 
 KILL_AGAIN_S = 2.0
 GIVE_UP_AFTER_KILL_S = 20.0
@@ -74,6 +77,13 @@ class Acked:
 
 
 @dataclass(frozen=True, slots=True)
+class Learnt:
+    """Something was learnt about the attempt: what it uses now, for everyone to see, or (None) more evidence, to be stored."""
+
+    use: Use | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The attempt is over: write the outcome. `withheld_bytes` were written by the program beyond the output cap."""
 
@@ -81,20 +91,22 @@ class End:
     withheld_bytes: int = 0
 
 
-Action = Write | Ask | Announce | Tell | Move | Acked | End
+Action = Write | Ask | Announce | Tell | Move | Acked | Learnt | End
 
 
 class Session:
     """What one supervisor knows of its attempt. `offset` is the run's output so far, in bytes."""
 
-    def __init__(self, run: Run, offset: int) -> None:
+    def __init__(self, run: Run, offset: int, facts: Facts | None = None) -> None:
         """Continue where the log is."""
         self.run = run
+        self.facts = facts or Facts(run)
         self.offset = offset
         self._kills = 0
 
     def record(self, record: Record) -> list[Action]:
-        """Take one message of the agent."""
+        """Take one message of the agent, or of the link."""
+        learnt = self.facts.hear(record, self.offset)
         if record.kind in (Wire.STDOUT, Wire.STDERR):
             return [self._output(record)]
         body = json.loads(record.payload)
@@ -111,6 +123,12 @@ class Session:
             return [Write(Kind.NOTICE, body, record.time, record.position)]
         if record.kind == Wire.ACK:
             return [Acked(str(body["id"]))] if body.get("ok", True) else []
+        if record.kind == Wire.USE:
+            use = use_of(record, self.run)
+            return [Learnt(use)] if use else []
+        if record.kind == Wire.FACTS:
+            # Until the program has started, its START is still to be saved, and carries this.
+            return [Learnt()] if learnt and self.run.status is not Status.STARTING else []
         if record.kind == Wire.EXIT:
             return [End(self._outcome(body), int(body.get("withheld_bytes") or 0))]
         return []
@@ -205,7 +223,7 @@ def _ended(exit_record: dict[str, object], spec: RunSpec) -> Outcome:
 
 # Ends that are known to whoever ran the attempt, not to the program: an agent or a link names them.
 _NAMED = {
-    Reason.OOM_KILLED: "The program needed more memory than its limit of {memory:.0f} MiB and was ended.",
+    Reason.OOM_KILLED: "The program needed more memory than its limit of {memory}{peak} and was ended.",
     Reason.DISK_LIMIT: "The program used more disk than its limit and was ended.",
     Reason.EVICTED: "The program was ended because its node needed the place.",
     Reason.NODE_LOST: "The node that the program ran on is gone.",
@@ -220,7 +238,9 @@ _NAMED = {
 
 
 def _named(reason: Reason, exit_record: dict[str, object], spec: RunSpec) -> Outcome:
-    message = str(exit_record.get("message") or _NAMED[reason].format(memory=spec.memory_bytes / 1024**2))
+    peak = exit_record.get("peak_memory_bytes")
+    held = f" (at most it held {size(peak)})" if isinstance(peak, int) else ""
+    message = str(exit_record.get("message") or _NAMED[reason].format(memory=size(spec.memory_bytes), peak=held))
     return Outcome(Status.TIMED_OUT if reason is Reason.RUN_TIMEOUT else Status.FAILED, reason, message[:1000])
 
 

@@ -17,11 +17,13 @@ from app.domain.events import Kind
 from app.domain.lifecycle import Step, transition
 from app.domain.ports import Attempt, Link
 from app.domain.run import Outcome, Reason, Run, Status
+from app.domain.use import Use
 from app.supervise.crew import Crew
 from app.supervise.dialogue import Dialogue
+from app.supervise.facts import RECALLED_EVENTS, Facts
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.runlog import RunLog
-from app.supervise.session import Acked, Action, Announce, Ask, End, Move, Session, Tell, Write, end_event_fields
+from app.supervise.session import Acked, Action, Announce, Ask, End, Learnt, Move, Session, Tell, Write, end_event_fields
 from app.supervise.tenure import RETRY_S, Tenure
 
 logger = logging.getLogger(__name__)
@@ -43,7 +45,7 @@ class Supervisor:
         """Continue the run where its log is."""
         self._crew, self._log = crew, log
         self._tenure = Tenure(crew, run, log)
-        self._session = Session(run, log.top.offset)
+        self._session = Session(run, log.top.offset, Facts(run, crew.lease_s))
         self._dialogue = Dialogue(self._tenure, run, self._tell)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
         self._link: Link | None = None
@@ -99,7 +101,7 @@ class Supervisor:
             return self._perform([self._session.lost()])
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle)
-        self._tenure.persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle))
+        self._tenure.persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle, self._session.facts.evidence))
 
     def _end_before_start(self, outcome: Outcome) -> None:
         """End a run that must not go on; the attempt is removed first, so that it never can."""
@@ -220,12 +222,14 @@ class Supervisor:
                     self._announce(action)
                 case Acked(command_id):
                     self._acknowledged(command_id)
+                case Learnt(use):
+                    self._learn(use)
                 case End():
                     self._end(action)
 
     def _move(self, step: Step, reason: Reason | None) -> None:
         before = self._session.run
-        after = transition(before, step, self._tenure.now(), reason=reason)
+        after = self._session.facts.of(transition(before, step, self._tenure.now(), reason=reason))
         self._session.run = self._tenure.persist(lambda: self._crew.runs.save(before, after))
         if step is Step.STOP:
             fields: dict[str, object] = {"status": Status.STOPPING.value, "attempt": after.attempt}
@@ -249,12 +253,25 @@ class Supervisor:
     def _wait_or_go_on(self) -> None:
         self._perform(self._session.waits(len(self._dialogue.waiting_for)))
 
+    def _learn(self, use: Use | None) -> None:
+        run, facts = self._session.run, self._session.facts
+        if use is not None:
+            return self._crew.uses.put(run.id, use)
+        self._session.run = facts.of(run)
+        self._tenure.persist(lambda: self._crew.runs.set_evidence(run, facts.evidence))
+
+    def _recall_facts(self) -> None:
+        facts, run = self._session.facts, self._session.run
+        if facts.lacks(self._log.top.offset):
+            facts.recall(self._tenure.persist(lambda: self._crew.chunks.read(run.id, 0, RECALLED_EVENTS)))
+
     # --- the end
 
     def _end(self, end: End) -> None:
         """Write the outcome, the rest of the log and its end event in one transaction; then tidy up."""
         while self._tenure.persist(self._log.archive):
             pass
+        self._recall_facts()
         self._tenure.persist(lambda: self._finish(end))
         self._ended = True
         try:
@@ -269,7 +286,7 @@ class Supervisor:
         before = self._session.run
         with self._log.holding_archive():
             now = self._tenure.now()
-            after = transition(before, Step.END, now, outcome=end.outcome)
+            after = self._session.facts.of(transition(before, Step.END, now, outcome=end.outcome))
             entry = self._log.compose(now, Kind.END, end_event_fields(end, self._log.top.offset))
             self._crew.runs.finish(before, after, *self._log.last_chunk(entry))
         self._log.ended(entry)

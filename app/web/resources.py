@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
+from app.domain.evidence import phases
 from app.domain.images import ImageRules
 from app.domain.person import Person
 from app.domain.question import Question, QuestionKind
 from app.domain.run import Run
 from app.domain.spec import RunSpec, SpecLimits
+from app.domain.use import Use
 from app.service.look import QueueItem, Wait
 
 
@@ -88,10 +90,47 @@ class WaitResource(BaseModel):
     message: str
 
 
+class UseResource(BaseModel):
+    """What the run uses at the moment: bytes, seconds so far, cores at work during the last seconds."""
+
+    memory_bytes: int
+    peak_memory_bytes: int
+    memory_limit_bytes: int
+    cpu_seconds: float
+    cpu_cores: float | None
+    at: Time
+
+
+class PhasesResource(BaseModel):
+    """When each phase of the present attempt began; null where it is not known, or there was none."""
+
+    queued: Time
+    dispatched: Time | None = None
+    claimed: Time | None = None
+    created: Time | None = None
+    scheduled: Time | None = None
+    pulled: Time | None = None
+    started: Time | None = None
+    first_byte: Time | None = None
+    exited: Time | None = None
+    ended: Time | None = None
+
+
+class EvidenceResource(BaseModel):
+    """What is known about where and when the present attempt ran: fewer facts where it never came that far."""
+
+    node: str | None
+    image: str | None
+    memory_limit_bytes: int
+    phases: PhasesResource
+
+
 class RunResource(RunSummary):
-    """A run with everything that was asked for."""
+    """A run with everything that was asked for. `use` is null unless it runs and something fresh is known."""
 
     spec: SpecResource
+    evidence: EvidenceResource
+    use: UseResource | None = None
     wait: WaitResource | None = None
     dispatch: str | None = None
 
@@ -180,10 +219,37 @@ def run_summary(run: Run) -> RunSummary:
     return RunSummary(**_summary(run))
 
 
-def run_resource(run: Run, wait: Wait | None = None, dispatch: str | None = None) -> RunResource:
+def run_resource(run: Run, wait: Wait | None = None, dispatch: str | None = None, use: Use | None = None) -> RunResource:
     """Return the run with its spec."""
     shown = WaitResource(position=wait.position, message=wait.message) if wait else None
-    return RunResource(**_summary(run), spec=spec_resource(run.spec), wait=shown, dispatch=dispatch)
+    return RunResource(
+        **_summary(run),
+        spec=spec_resource(run.spec),
+        evidence=evidence_resource(run),
+        use=use_resource(run, use) if use else None,
+        wait=shown,
+        dispatch=dispatch,
+    )
+
+
+def evidence_resource(run: Run) -> EvidenceResource:
+    """Return what is known of the run's present attempt."""
+    known = run.evidence
+    times = phases(known, run.created_at, run.ended_at)
+    limit = run.spec.memory_bytes
+    return EvidenceResource(node=known.node, image=known.image, memory_limit_bytes=limit, phases=PhasesResource(**times))
+
+
+def use_resource(run: Run, use: Use) -> UseResource:
+    """Return what the run uses at the moment."""
+    return UseResource(
+        memory_bytes=use.memory_bytes,
+        peak_memory_bytes=use.peak_memory_bytes,
+        memory_limit_bytes=run.spec.memory_bytes,
+        cpu_seconds=use.cpu_seconds,
+        cpu_cores=use.cpu_cores,
+        at=use.at,
+    )
 
 
 def spec_resource(spec: RunSpec) -> SpecResource:

@@ -52,8 +52,9 @@ def list_runs() -> Response:
 def show_run(run_id: str) -> Response:
     """Show a run."""
     reading.query(NoQuery)
-    run = look.show(context().services, current_person(), run_id)
-    return answer(run_resource(run, look.wait_of(context().services, run)))
+    services = context().services
+    run = look.show(services, current_person(), run_id)
+    return answer(run_resource(run, look.wait_of(services, run), use=look.use_of(services, run)))
 
 
 @bp.patch("/v1/runs/<run:run_id>")

@@ -1,4 +1,4 @@
-"""How pages write times, durations, sizes and values. Pure text."""
+"""How pages write times and values, and what forms take. Pure text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-_UNITS = ((86400, "d"), (3600, "h"), (60, "min"))
-_SIZES = ("bytes", "KiB", "MiB", "GiB", "TiB")
+from app.domain.amounts import duration, size
 
 
 def moment(seconds: float) -> str:
@@ -19,28 +18,6 @@ def moment(seconds: float) -> str:
 def rfc3339(seconds: float) -> str:
     """Return a time for `<time datetime>`."""
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def duration(seconds: float) -> str:
-    """Return a duration with its two largest units: `2 h 5 min`, `12.3 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds % 1 and seconds < 10 else f"{seconds:.0f} s"
-    left, parts = int(seconds), []
-    for size, name in _UNITS:
-        if left >= size:
-            parts.append(f"{left // size} {name}")
-            left %= size
-    if left:
-        parts.append(f"{left} s")
-    return " ".join(parts[:2])
-
-
-def size(amount: float) -> str:
-    """Return a number of bytes as `512 MiB`."""
-    unit = 0
-    while amount >= 1024 and unit < len(_SIZES) - 1:
-        amount, unit = amount / 1024, unit + 1
-    return f"{amount:.0f} {_SIZES[unit]}" if unit == 0 or amount >= 100 or amount % 1 == 0 else f"{amount:.1f} {_SIZES[unit]}"
 
 
 def size_field(amount: int) -> str:

@@ -11,6 +11,7 @@ from flask import Blueprint, Flask, Response, flash, jsonify, make_response, red
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
+from app.domain.amounts import duration
 from app.domain.errors import BadRequest, InvalidInput, PodwireError, Unauthenticated
 from app.web.auth import csrf_token, signed_in
 from app.web.pages import formats
@@ -85,7 +86,7 @@ def sentence(error: PodwireError) -> str:
     if isinstance(error, InvalidInput):
         return "; ".join(fault.message for fault in error.errors).capitalize() + "."
     wait = error.facts.get("retry_after_s")
-    return f"{error.detail} Try again in {formats.duration(float(str(wait)))}." if wait else error.detail
+    return f"{error.detail} Try again in {duration(float(str(wait)))}." if wait else error.detail
 
 
 def show_missing_pages(app: Flask) -> None:

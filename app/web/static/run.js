@@ -72,17 +72,38 @@ async function refresh() {
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   localTimes(fresh);
-  for (const id of ["part-head", "part-says", "part-facts"]) {
+  for (const id of ["part-head", "part-says", "part-use", "part-facts"]) {
     document.getElementById(id).replaceChildren(...fresh.getElementById(id).childNodes);
   }
   renewWhere("part-actions", fresh.getElementById("part-actions"));
   for (const card of fresh.querySelectorAll("#part-questions > article")) renewWhere(card.id, card);
   const final = fresh.getElementById("panel").dataset.final === "1";
+  document.getElementById("panel").dataset.final = final ? "1" : "0";
   if (final) document.getElementById("stdin")?.remove();
   const open = document.querySelector(".question.open");
   const status = document.querySelector("#part-head .badge").textContent;
   document.title = (open ? "(?) " : "") + title.replace(/^[^·]+/, `${status} `);
 }
+
+// What the run uses at the moment: asked for while somebody looks. Spread out, so that many open pages do not ask in step.
+function useLater() {
+  setTimeout(async () => {
+    if (document.getElementById("panel").dataset.final === "1") return;
+    const runs = ["running", "waiting", "stopping"].includes(document.querySelector("#part-head .badge").textContent);
+    if (runs && !document.hidden) await renewUse().catch(() => {});
+    useLater();
+  }, 5000 * (0.75 + Math.random() / 2));
+}
+
+async function renewUse() {
+  const response = await fetch(output.dataset.use, { headers: { "X-Podwire-Live": "1" } });
+  if (!response.ok || response.redirected) return;
+  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+  // An answer that the end of the run has overtaken.
+  if (document.getElementById("panel").dataset.final === "1") return;
+  document.getElementById("part-use").replaceChildren(...fresh.body.childNodes);
+}
+useLater();
 
 // What somebody may be typing into stays as it is until its state has changed.
 function renewWhere(id, fresh) {

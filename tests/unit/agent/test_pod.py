@@ -203,3 +203,39 @@ def test_files_lie_there_before_the_start_and_news_keep_their_place(make_pod: Ca
         run.send(Kind.NOTE, id="note-1", code="pulling", message="The image is fetched.")
     run.until(lambda: len(run.bodies(Kind.ACK)) == 4)
     assert run.bodies(Kind.NOTICE) == [{"code": "pulling", "message": "The image is fetched."}]
+
+
+def test_while_somebody_follows_the_program_is_asked_what_it_uses(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod("command=x")
+    run.start()
+    run.until(lambda: b"use\n" in run.gone())
+    run.say("use 104857600 52428800 2000000000 0")
+    run.until(lambda: run.bodies(Kind.USE))
+    (told,) = run.bodies(Kind.USE)
+    assert told == {"memory_bytes": 52428800, "peak_memory_bytes": 104857600, "cpu_seconds": 2.0, "cpu_cores": None}
+    run.say("use 104857600 1048576 3000000000 0")
+    run.until(lambda: len(run.bodies(Kind.USE)) == 2)
+    assert run.bodies(Kind.USE)[1]["cpu_cores"] > 0
+    assert [kind for kind, _, _ in run.spooled()] == [Kind.STARTED], "a reading is no record"
+    end = run.ends("use 104857600 0 4000000000 0", "end 0")
+    assert (end["peak_memory_bytes"], end["cpu_seconds"]) == (104857600, 4.0)
+
+
+def test_nobody_is_asked_before_the_start_and_what_was_heard_on_the_way_is_not_the_end(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod("command=x")
+    run.until(lambda: len(run.bodies(Kind.HEARTBEAT)) >= 2)
+    assert run.gone() == b"", "a word other than start would end the container"
+    run.start()
+    run.until(lambda: b"use\n" in run.gone())
+    run.say("use 1048576 1048576 1000000000 0")
+    run.until(lambda: run.bodies(Kind.USE))
+    run.send(Kind.EXITED, id="exited", exit_code=None, signal="SIGKILL", reason="OOMKilled")
+    end = run.exit()
+    assert (end["reason"], end["peak_memory_bytes"], end["cpu_seconds"]) == ("OOMKilled", None, None)
+
+
+def test_a_kernel_that_keeps_no_peak_tells_none(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod("command=x")
+    run.start()
+    end = run.ends("use 0 4096 1000000000 0", "end 0")
+    assert (end["peak_memory_bytes"], end["cpu_seconds"]) == (None, 1.0)

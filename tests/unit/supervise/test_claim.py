@@ -16,6 +16,7 @@ from app.domain.ports import Attempt
 from app.domain.run import Priority, Reason, Run, Status
 from app.domain.spec import RunSpec
 from app.live.memory import MemoryEventLog
+from app.live.uses import MemoryUses
 from app.store.chunks import ChunkStore
 from app.store.engine import make_engine
 from app.store.inputs import InputStore
@@ -64,6 +65,7 @@ def crew_of(engine: Engine, launcher: FaultyLauncher) -> Crew:
         runs,
         *stores,
         log,
+        MemoryUses(),
         launcher,
         leases,
         Archiver(),

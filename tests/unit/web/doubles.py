@@ -18,6 +18,7 @@ from app.domain.person import Person, Role
 from app.live.batch import Batch, Reset
 from app.live.hub import Hub
 from app.live.memory import MemoryEventLog, MemoryNudges
+from app.live.uses import MemoryUses
 from app.service.services import Services
 from app.store.chunks import ChunkStore
 from app.store.engine import make_engine
@@ -99,6 +100,7 @@ def make_services(settings: Settings, publisher: Publishing, limits: Limits) -> 
         inputs=InputStore(engine),
         users=UserStore(engine),
         log=MemoryEventLog(),
+        uses=MemoryUses(),
         nudges=MemoryNudges(),
         publisher=publisher,
         launcher=cast(Any, None),

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from app.domain.admission import Limits
 from app.domain.events import Entry, Kind, encode, output_fields
+from app.domain.evidence import Evidence
 from app.domain.lifecycle import Step, transition
 from app.domain.question import parse_asked
-from app.domain.run import Progress, Run
+from app.domain.run import Outcome, Progress, Reason, Run, Status
+from app.domain.use import Use
 from app.store.chunks import Chunk
 from tests.unit.web.doubles import Site
 from tests.unit.web_pages.browser import Browser, Forms
@@ -158,7 +161,7 @@ def test_the_list_is_filtered_and_paged(site: Site, ann: Browser) -> None:
 def test_the_runs_of_others_do_not_exist(site: Site, ann: Browser, root: Browser) -> None:
     run = site.submit("bob", command=["secret-of-bob"], script=None, language=None)["id"]
     assert "secret-of-bob" not in ann.get("/").text + ann.get("/queue").text
-    for path in (f"/runs/{run}", f"/runs/{run}/panel", f"/new?from={run}"):
+    for path in (f"/runs/{run}", f"/runs/{run}/panel", f"/runs/{run}/use", f"/new?from={run}"):
         assert ann.get(path).status_code == 404 and root.get(path).status_code == 200
     csrf = Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]
     for action in ("cancel", "priority", "input"):
@@ -317,3 +320,21 @@ def test_only_admins_manage_users(site: Site, ann: Browser) -> None:
         answer = ann.client.post(action, data={"csrf_token": csrf, "name": "x", "role": "admin", "disabled": "1"})
         assert answer.status_code == 403, action
     assert len(site.services.users.list()) == 3
+
+
+def test_a_run_shows_what_it_uses_and_afterwards_what_it_used(site: Site, ann: Browser) -> None:
+    run = running(site, memory="512Mi", cpu=2)
+    page, part = f"/runs/{run.id}", f"/runs/{run.id}/use"
+    assert "<progress" not in ann.get(page).text and "Memory" not in ann.get(part).text
+    site.services.uses.put(run.id, Use(1, 1.0, 103 * 1024**2, 110 * 1024**2, 12.3, 0.98))
+    for path in (page, part, f"{page}/panel"):
+        text = ann.get(path).text
+        assert "<b>103 MiB</b> of 512 MiB, at most 110 MiB" in text and "<b>0.98</b> of 2 cores, 12 s so far" in text
+    assert "<h1" not in ann.get(part).text, "the part alone"
+    outcome = Outcome(Status.FAILED, Reason.OOM_KILLED, "Too much.", None, "SIGKILL", 412 * 1024**2, 3.2)
+    known = Evidence(1, "node<1>", "docker.io/library/python@sha256:" + "ab" * 32)
+    ended = replace(transition(run, Step.END, site.services.runs.now(), outcome=outcome), evidence=known)
+    site.services.runs.finish(run, ended, None, Progress())
+    text = ann.get(page).text
+    assert "Peak memory 412 MiB of 512 MiB (80 %), 3.2 s CPU, on node&lt;1&gt;, image python@sha256:abababababab" in text
+    assert "<progress" not in text and "Memory" not in ann.get(part).text

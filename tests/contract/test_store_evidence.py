@@ -1,0 +1,48 @@
+"""Evidence of an attempt is kept with the handle, with steps of the run and by itself, and belongs to one attempt."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from app.domain.errors import Fenced
+from app.domain.evidence import Evidence
+from app.domain.lifecycle import Step, transition
+from app.domain.run import Outcome, Progress, Reason, Status
+
+CLAIM = Evidence(1, dispatched=2.0, claimed=3.25)
+PLACE = CLAIM.learn(node="node1", image="docker.io/library/python@sha256:aa", created=3.0)
+
+
+def test_evidence_is_kept_on_the_way_to_the_end(house, other_house):
+    run = house.claimed()
+    assert run.evidence == Evidence(1)
+    assert house.runs.set_handle(run.id, run.token, "uid", CLAIM).evidence == CLAIM
+    assert house.runs.set_handle(run.id, run.token, "uid").evidence == CLAIM, "none is not an erasure"
+    started = house.runs.save(run, replace(transition(run, Step.START, 5.0), evidence=PLACE))
+    assert started.evidence == PLACE
+    known = PLACE.learn(started=4.5)
+    assert house.runs.set_evidence(started, known).evidence == known
+    outcome = Outcome(Status.SUCCEEDED, Reason.COMPLETED, "Done.")
+    ended = replace(transition(started, Step.END, 9.0, outcome=outcome), evidence=known.learn(exited=8.5))
+    house.runs.finish(started, ended, None, Progress())
+    assert other_house.runs.get(run.id).evidence == known.learn(exited=8.5)
+
+
+def test_a_step_that_knows_no_more_leaves_what_is_there(house):
+    run = house.claimed()
+    house.runs.set_evidence(run, PLACE)
+    assert house.runs.save(run, transition(run, Step.START, 5.0)).evidence == PLACE
+
+
+def test_an_overtaken_supervisor_and_another_attempt_store_nothing(house):
+    run = house.claimed(lease_s=-1.0)
+    second = house.runs.claim(run.id, "p2", 60.0)
+    with pytest.raises(Fenced):
+        house.runs.set_evidence(run, PLACE)
+    with pytest.raises(Fenced):
+        house.runs.set_evidence(replace(second, attempt=2), PLACE)
+    assert house.runs.get(run.id).evidence == Evidence(1)
+    house.runs.set_evidence(second, replace(PLACE, attempt=2))
+    assert house.runs.get(run.id).evidence == Evidence(1), "what is known of another attempt is not known of this one"

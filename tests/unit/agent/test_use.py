@@ -1,0 +1,102 @@
+"""What a program uses: read from /proc for a group of processes, and by run.sh from the files of both versions of cgroups."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app.agent import use
+from app.agent.use import Gauge, Reading, of_group
+
+PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+MIB = 1024 * 1024
+
+
+def process(proc: Path, pid: int, group: int, pages: int, ticks: int, high_kib: int) -> None:
+    (proc / str(pid)).mkdir(parents=True)
+    # The name may hold anything. utime stime cutime cstime share the ticks.
+    fields = ["S", "1", str(group), *["0"] * 8, str(ticks), "1", "1", "1", *["0"] * 6, str(pages), "0"]
+    (proc / str(pid) / "stat").write_text(f"{pid} (a) b ({pid}) {' '.join(fields)}\n")
+    (proc / str(pid) / "status").write_text(f"Name:\tx\nVmHWM:\t{high_kib} kB\n")
+
+
+def test_a_group_is_summed_without_its_leader_and_without_others(tmp_path: Path) -> None:
+    process(tmp_path, 50, 50, 1000, 9000, 99999)
+    process(tmp_path, 51, 50, 10, 97, 60)
+    process(tmp_path, 52, 50, 20, 197, 90)
+    process(tmp_path, 53, 51, 40, 500, 99999)
+    (tmp_path / "54").mkdir()  # gone between the listing and the reading
+    (tmp_path / "uptime").write_text("1 1")
+    found = of_group(50, str(tmp_path))
+    assert found is not None
+    assert (found.memory, found.peak, found.cpu_s) == (30 * PAGE, max(30 * PAGE, 90 * 1024), 300 / TICKS)
+    assert of_group(99, str(tmp_path)) is None
+
+
+def test_a_real_group_is_read() -> None:
+    code = (
+        "import os, sys; os.setpgid(0, 0); child = os.fork(); data = b'x' * 40_000_000; print('.', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leader:
+        assert leader.stdout is not None and leader.stdin is not None
+        assert leader.stdout.read(4) == b".\n.\n"
+        found = of_group(leader.pid)
+        leader.stdin.close()
+    assert found is not None and 40_000_000 < found.memory <= found.peak < 200_000_000
+    assert 0 <= found.cpu_s < 60
+
+
+def test_the_rate_is_of_the_time_between_two_readings() -> None:
+    gauge = Gauge()
+    assert gauge.take(Reading(10, 30, 1.0), 100.0) == {
+        "memory_bytes": 10, "peak_memory_bytes": 30, "cpu_seconds": 1.0, "cpu_cores": None,
+    }  # fmt: skip
+    assert gauge.take(Reading(20, 20, 3.5), 105.0) == {
+        "memory_bytes": 20, "peak_memory_bytes": 30, "cpu_seconds": 3.5, "cpu_cores": 0.5,
+    }  # fmt: skip
+    third = gauge.take(Reading(50, 0, 2.0), 110.0)
+    assert (third["peak_memory_bytes"], third["cpu_seconds"], third["cpu_cores"]) == (50, 3.5, 0.0), "nothing runs backwards"
+    assert gauge.highest == 50
+
+
+V1 = {
+    "memory/memory.usage_in_bytes": "4096",
+    "memory/memory.max_usage_in_bytes": "1048576",
+    "memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 2",
+    "cpuacct/cpuacct.usage": "1500000001",
+}
+V2 = {
+    "memory.current": "4096",
+    "memory.peak": "1048576",
+    "memory.events": "low 0\nhigh 0\nmax 7\noom 1\noom_kill 2\noom_group_kill 0",
+    "cpu.stat": "usage_usec 1500000\nuser_usec 1\nsystem_usec 2",
+}
+# A kernel before 5.19 keeps no peak.
+V2_OLD = {name: text for name, text in V2.items() if name != "memory.peak"}
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        (V1, "use 1048576 4096 1500000001 2"),
+        (V2, "use 1048576 4096 1500000000 2"),
+        (V2_OLD, "use 0 4096 1500000000 2"),
+    ],
+)
+def test_the_first_process_reads_both_versions_of_cgroups(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text + "\n")
+    source = (Path(use.__file__).parent / "run.sh").read_text()
+    functions = re.findall(r"^(?:first|entry|use)\(\) \{.*?^(?:\}|.*\}$)", source, re.S | re.M)
+    script = "\n".join([line for line in source.splitlines() if line.startswith("first()")] + functions)
+    script = script.replace("/sys/fs/cgroup", str(tmp_path)) + "\nuse\n"
+    shell = ["busybox", "sh"] if shutil.which("busybox") else ["sh"]
+    assert subprocess.run([*shell, "-c", script], capture_output=True, text=True, check=True).stdout == said + "\n"
