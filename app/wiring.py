@@ -6,6 +6,7 @@ import logging
 import uuid
 
 from app.domain.errors import PodwireError, SettingsError
+from app.domain.metrics import TICK_FAILURES
 from app.domain.ports import Launcher
 from app.launch.local import LocalLauncher
 from app.live.connect import quick_client, redis_client
@@ -17,6 +18,7 @@ from app.live.uses import RedisUses
 from app.service.dispatch import dispatch
 from app.service.services import Services
 from app.store.chunks import ChunkStore
+from app.store.counters import Counters
 from app.store.engine import make_engine
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
@@ -37,13 +39,15 @@ def build_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url)
     redis = redis_client(settings.redis_url)
     spec_limits = settings.spec_limits()
+    process_id = str(uuid.uuid4())
     return Services(
-        process_id=str(uuid.uuid4()),
+        process_id=process_id,
         runs=RunStore(engine),
         chunks=ChunkStore(engine),
         questions=QuestionStore(engine),
         inputs=InputStore(engine),
         users=UserStore(engine),
+        counters=Counters(engine, process_id),
         log=RedisEventLog(redis, settings.log_ttl_s),
         uses=RedisUses(quick_client(settings.redis_url)),
         nudges=RedisNudges(redis),
@@ -92,6 +96,10 @@ def _launcher(settings: Settings) -> Launcher:
 
 def build_crew(services: Services, slots: int) -> Crew:
     """Return what the supervisors of a worker process share."""
+
+    def failed(work: str) -> None:
+        services.counters.note(TICK_FAILURES.count(work))
+
     return Crew(
         process_id=services.process_id,
         lease_s=services.lease_s,
@@ -103,8 +111,10 @@ def build_crew(services: Services, slots: int) -> Crew:
         log=services.log,
         uses=services.uses,
         launcher=services.launcher,
-        leases=Leases(services.runs, services.process_id, services.lease_s, services.renew_s, slots),
-        archiver=Archiver(),
+        leases=Leases(
+            services.runs, services.process_id, services.lease_s, services.renew_s, slots, on_failure=lambda: failed("leases")
+        ),
+        archiver=Archiver(lambda: failed("archiver")),
         wakes=Wakes(),
         clock=DatabaseClock(services.runs.now),
         on_release=lambda: _dispatch(services),

@@ -7,9 +7,11 @@ lock that was imported unpatched would stop the whole process whenever one reque
 from __future__ import annotations
 
 import signal
+from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from app.domain.errors import PodwireError
 from config.settings import Settings
 
 _settings = Settings.from_env()
@@ -57,4 +59,7 @@ def post_worker_init(worker: Any) -> None:
 def worker_exit(server: Any, worker: Any) -> None:
     """Let the streams end: they are served outside of gunicorn's count of connections."""
     if hasattr(worker, "wsgi"):
-        worker.wsgi.extensions["podwire"].drain.finish(_settings.drain_s + 10)
+        site = worker.wsgi.extensions["podwire"]
+        site.drain.finish(_settings.drain_s + 10)
+        with suppress(PodwireError):
+            site.services.counters.leave()

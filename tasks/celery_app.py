@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from celery import signals
 
+from app.domain.metrics import DRAINING, PROCESSES, SLOTS, SUPERVISED
 from app.service.services import Services
 from app.service.ticks import keep_ticking
 from app.supervise.crew import Crew
@@ -36,12 +37,22 @@ class Worker:
         self._loop("leases", lambda: self.crew.leases.keep(self._stop))
         self._loop("archiver", lambda: self.crew.archiver.work(self._stop))
         self._loop("nudges", lambda: self.services.nudges.listen(self.crew.wakes.on_nudge, self._stop.is_set))
+        self._loop("counts", lambda: self.services.counters.keep(self._gauges, self._stop))
         self._loop("ticks", lambda: keep_ticking(self.services, self._stop))
 
     def _loop(self, name: str, work: Callable[[], None]) -> None:
         thread = threading.Thread(target=work, name=name, daemon=True)
         thread.start()
         self._threads.append(thread)
+
+    def _gauges(self) -> dict[str, float]:
+        """Return what this process says of itself, for `/metrics`."""
+        return {
+            PROCESSES.key("worker"): 1,
+            DRAINING.key("worker"): int(self.crew.halt.is_set()),
+            SLOTS.key(): settings.worker_concurrency,
+            SUPERVISED.key(): self.crew.leases.count,
+        }
 
     def drain(self) -> None:
         """Have every supervisor release its run and leave. Idempotent; returns at once."""

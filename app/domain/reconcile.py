@@ -27,6 +27,15 @@ def _handed_out_long_ago(run: Run, now: float) -> bool:
     return run.dispatched_at is None or run.dispatched_at + (LOOK_AFTER_PARKED_S if parked else REDISPATCH_AFTER_S) < now
 
 
+def repair(run: Run) -> str | None:
+    """Return what handing out an unsupervised run puts right, as `/metrics` counts it; None for a look after a parked run."""
+    if run.lease_until is not None:
+        return "lease_expired"
+    if run.dispatched_at is None:
+        return "released"
+    return None if run.status is Status.WAITING else "not_claimed"
+
+
 def orphans(present: Iterable[tuple[str, int]], wanted: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
     """Return the attempts that are there although no unfinished run wants them."""
     keep = set(wanted)

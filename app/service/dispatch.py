@@ -7,9 +7,11 @@ workers after that (a crash, Redis down) is told again by the reconciler.
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 
 from app.domain.errors import LiveUnavailable
+from app.domain.metrics import DISPATCH_TIME, PUBLISH_FAILURES
 from app.domain.run import Run
 from app.service.services import Services
 
@@ -29,7 +31,7 @@ class Dispatched:
 def dispatch(services: Services) -> Dispatched:
     """Start as many queued runs as there are places for, best first. Raises: StoreUnavailable."""
     count, told = 0, True
-    while count < BATCH and (run := services.runs.dispatch_next(services.limits)):
+    while count < BATCH and (run := _next(services)):
         count += 1
         told = hand_out(services, run) and told
         if not told:
@@ -39,11 +41,20 @@ def dispatch(services: Services) -> Dispatched:
     return Dispatched(count, told)
 
 
+def _next(services: Services) -> Run | None:
+    began = time.perf_counter()
+    run = services.runs.dispatch_next(services.limits)
+    if run is not None:
+        services.counters.note(DISPATCH_TIME.observe(time.perf_counter() - began))
+    return run
+
+
 def hand_out(services: Services, run: Run) -> bool:
     """Tell the workers of a run that waits for a supervisor; False when they cannot be told now."""
     try:
         services.publisher.publish(run.id, run.priority.celery, shown(run))
     except LiveUnavailable as error:
+        services.counters.note(PUBLISH_FAILURES.count())
         logger.warning("run %s: workers not told yet: %s", run.id, error)
         return False
     return True

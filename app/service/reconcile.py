@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from app.domain.errors import Fenced
+from app.domain.metrics import REPAIRED
 from app.domain.ports import Attempt
 from app.domain.reconcile import orphans, unsupervised
 from app.domain.run import Outcome, Reason, Run, Status
@@ -27,7 +28,7 @@ def redispatch(services: Services) -> int:
     rows, now = services.runs.unsupervised(BATCH)
     count = 0
     for run in unsupervised(rows, now):
-        if services.runs.mark_dispatched(run.id):
+        if services.runs.mark_dispatched(run):
             logger.info("run %s: %s without a supervisor; handed out again", run.id, run.status)
             if not hand_out(services, run):
                 break
@@ -68,4 +69,5 @@ def remove_orphans(services: Services) -> int:
     for run_id, number in leftovers:
         logger.info("run %s: attempt %d is left over; removed", run_id, number)
         services.launcher.remove(Attempt(run_id, number, RunSpec()))
+        services.counters.note(REPAIRED.count("orphan"))
     return len(leftovers)

@@ -8,6 +8,7 @@ from app.domain.admission import Limits
 from app.domain.ports import EventLog, Launcher, Nudges, Publisher, Uses
 from app.domain.spec import SpecLimits
 from app.store.chunks import ChunkStore
+from app.store.counters import Counters
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
 from app.store.runs import RunStore
@@ -24,6 +25,7 @@ class Services:
     questions: QuestionStore
     inputs: InputStore
     users: UserStore
+    counters: Counters
     log: EventLog
     uses: Uses
     nudges: Nudges

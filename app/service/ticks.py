@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.domain.errors import PodwireError
+from app.domain.metrics import TICK_FAILURES
 from app.service import reconcile
 from app.service.dispatch import dispatch
 from app.service.services import Services
@@ -40,9 +41,11 @@ def run_tick(services: Services, tick: Tick) -> bool:
             tick.work(services)
     except PodwireError as error:
         logger.warning("tick %s: %s", tick.name, error)
+        services.counters.note(TICK_FAILURES.count(tick.name))
         return False
     except Exception:  # a process loop: whatever it is, the next tick must come
         logger.exception("tick %s failed", tick.name)
+        services.counters.note(TICK_FAILURES.count(tick.name))
         return False
     return True
 

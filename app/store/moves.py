@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from sqlalchemy import ColumnElement, Connection, update
 
 from app.domain.errors import Fenced
+from app.domain.metrics import of_step
 from app.domain.run import Run
-from app.store import tallies
+from app.store import counters, tallies
 from app.store.rows import changed, run_of
 from app.store.tables import runs
 
@@ -40,4 +41,5 @@ def write(
         row = connection.execute(statement).one_or_none()
         if row is None:
             raise Fenced()
+    counters.add(connection, of_step(before, after))
     return run_of(row)

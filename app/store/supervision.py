@@ -7,9 +7,11 @@ from sqlalchemy import Engine, Text, and_, bindparam, case, exists, func, litera
 from app.domain import evidence as facts
 from app.domain.errors import Fenced
 from app.domain.evidence import Evidence
+from app.domain.metrics import REPAIRED, TAKEOVERS
 from app.domain.question import QuestionState
-from app.domain.reconcile import LOOK_AFTER_PARKED_S, REDISPATCH_AFTER_S
+from app.domain.reconcile import LOOK_AFTER_PARKED_S, REDISPATCH_AFTER_S, repair
 from app.domain.run import Run, Status
+from app.store import counters
 from app.store.engine import begin, db_now, reading
 from app.store.rows import run_of
 from app.store.tables import IS_SUPERVISED, questions, runs
@@ -26,7 +28,12 @@ _HANDED_OUT_LONG_AGO = or_(
 CLAIM = (
     update(runs)
     .where(runs.c.id == bindparam("run"), IS_SUPERVISED, _LEASE_FREE)
-    .values(token=runs.c.token + 1, lease_owner=bindparam("process"), lease_until=db_now() + bindparam("lease_s"))
+    .values(
+        token=runs.c.token + 1,
+        taken_from=runs.c.lease_owner,
+        lease_owner=bindparam("process"),
+        lease_until=db_now() + bindparam("lease_s"),
+    )
     .returning(*runs.c)
 )
 
@@ -114,6 +121,8 @@ class Supervision:
         with begin(self._engine) as connection:
             values = {"run": run_id, "process": process_id, "lease_s": lease_s}
             row = connection.execute(CLAIM, values).one_or_none()
+            if row is not None and row.taken_from is not None:
+                counters.add(connection, [TAKEOVERS.count()])
             return run_of(row) if row else None
 
     def renew(self, process_id: str, lease_s: float) -> set[tuple[str, int]]:
@@ -162,10 +171,13 @@ class Supervision:
             rows = connection.execute(UNSUPERVISED, {"at_most": limit}).all()
             return [run_of(row) for row in rows], connection.execute(NOW).scalar_one()
 
-    def mark_dispatched(self, run_id: str) -> bool:
+    def mark_dispatched(self, run: Run) -> bool:
         """Note that the run is handed out again; True for exactly one of the processes that try at the same time."""
         with begin(self._engine) as connection:
-            return connection.execute(MARK_DISPATCHED, {"run": run_id}).rowcount == 1
+            marked = connection.execute(MARK_DISPATCHED, {"run": run.id}).rowcount == 1
+            if marked and (kind := repair(run)):
+                counters.add(connection, [REPAIRED.count(kind)])
+            return marked
 
     def unfinished_attempts(self) -> list[tuple[str, int]]:
         """Return the (run id, attempt) that launchers must keep."""

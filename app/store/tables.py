@@ -68,6 +68,8 @@ runs = Table(
     Column("token", _Number, nullable=False, server_default="0"),
     Column("lease_owner", String(64)),
     Column("lease_until", Double),
+    # The process whose lease had run out when the present one took the run; empty when the run was free.
+    Column("taken_from", String(64)),
     Column("handle", Text),
     Column("dispatched_at", Double),
     Column("started_at", Double),
@@ -218,6 +220,27 @@ tallies = Table(
     Column("active", Integer, nullable=False, server_default="0"),
     Column("waiting", Integer, nullable=False, server_default="0"),
     CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="never_negative"),
+)
+
+# What `/metrics` counts: one row for each name, label values and bucket. `total` is the sum of what was observed.
+metric_counts = Table(
+    "metric_counts",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("labels", String(200), primary_key=True),
+    Column("le", String(16), primary_key=True),
+    Column("value", BigInteger, nullable=False, server_default="0"),
+    Column("total", Double, nullable=False, server_default="0"),
+)
+
+# What each living process says of itself; worth nothing after `until`.
+process_gauges = Table(
+    "process_gauges",
+    metadata,
+    Column("process_id", String(64), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", Double, nullable=False),
+    Column("until", Double, nullable=False),
 )
 
 # Short leases of periodic work, so that one process of many does it at a time.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.domain.errors import Fenced, PodwireError
@@ -19,12 +19,12 @@ SOON_BYTES = 256 * 1024
 class Archiver:
     """Archives every registered log. Thread-safe; one thread calls `work`."""
 
-    def __init__(self) -> None:
-        """Begin with nothing to archive."""
+    def __init__(self, on_failure: Callable[[], None] = lambda: None) -> None:
+        """Begin with nothing to archive; `on_failure` is called for each log that could not be written."""
         self._lock = threading.Lock()
         self._logs: set[RunLog] = set()
         self._soon = threading.Event()
-        self.failures = 0
+        self._on_failure = on_failure
 
     @contextmanager
     def keeping(self, log: RunLog) -> Iterator[None]:
@@ -53,7 +53,7 @@ class Archiver:
             except Fenced:
                 logger.info("run %s: archived by another supervisor now", log.run_id)
             except PodwireError as error:
-                self.failures += 1
+                self._on_failure()
                 logger.warning("run %s: not archived: %s", log.run_id, error)
 
     def work(self, stop: threading.Event) -> None:

@@ -27,10 +27,11 @@ class Leases:
         renew_s: float,
         slots: int = 64,
         clock: Callable[[], float] = time.monotonic,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
         """Trust a lease for `lease_s` less one renewal after its last renewal, by this process's monotonic clock.
 
-        `slots` is how many runs this process can supervise at once.
+        `slots` is how many runs this process can supervise at once; `on_failure` is called for each renewal that failed.
         """
         self._runs, self._process_id, self._clock = runs, process_id, clock
         self._lease_s, self._renew_s = lease_s, renew_s
@@ -39,7 +40,7 @@ class Leases:
         self._renewed: dict[tuple[str, int], float] = {}
         self._leaving: set[tuple[str, int]] = set()
         self._strays: set[tuple[str, int]] = set()
-        self.failures = 0
+        self._on_failure = on_failure
 
     @contextmanager
     def hold(self, run_id: str, token: int, claimed_at: float) -> Iterator[None]:
@@ -52,6 +53,11 @@ class Leases:
             with self._lock:
                 self._renewed.pop((run_id, token), None)
                 self._leaving.discard((run_id, token))
+
+    @property
+    def count(self) -> int:
+        """How many runs this process supervises."""
+        return len(self._renewed)
 
     def makes_room(self, run_id: str, token: int) -> bool:
         """Say whether this run should leave because every slot is taken, counting those that are leaving already."""
@@ -99,5 +105,5 @@ class Leases:
             try:
                 self.renew()
             except PodwireError as error:
-                self.failures += 1
+                self._on_failure()
                 logger.warning("leases not renewed: %s", error)

@@ -12,7 +12,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from app.domain.errors import NotFound, PodwireError, Unauthenticated
+from app.domain.errors import InvalidInput, NotFound, PodwireError, Unauthenticated
+from app.domain.metrics import REFUSALS
 from app.domain.person import Person
 from app.domain.run import Run, Status
 from app.live.cursor import Cursor
@@ -111,20 +112,28 @@ class _Commands:
         try:
             command = parse_command(text)
         except Refusal as refusal:
+            self._count(InvalidInput.code)
             return refusal.frame
         try:
             return success(command.id, self._carry_out(self._person(), command))
         except (Unauthenticated, NotFound) as error:
             if isinstance(error, Unauthenticated):
                 raise Violation(Code.UNAUTHENTICATED, "unauthenticated") from error
-            return failure(command.id, error)
+            return self._refused(command, error)
         except PodwireError as error:
-            return failure(command.id, error)
+            return self._refused(command, error)
         except Violation:
             raise
         except Exception:
             logger.exception("run %s: a watcher's command failed", self._watch.run.id)
             return failure(command.id, PodwireError("Something went wrong on our side; it has been recorded."))
+
+    def _refused(self, command: Command, error: PodwireError) -> bytes:
+        self._count(error.code)
+        return failure(command.id, error)
+
+    def _count(self, code: str) -> None:
+        self._watch.services.counters.note(REFUSALS.count(code))
 
     def _carry_out(self, person: Person, command: Command) -> dict[str, object]:
         services, run_id = self._watch.services, self._watch.run.id

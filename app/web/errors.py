@@ -11,6 +11,8 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.routing import WebsocketMismatch
 
 from app.domain.errors import InvalidInput, PodwireError
+from app.domain.metrics import REFUSALS
+from app.web.context import context
 from app.web.reading import shown
 
 logger = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ def fields_of(error: PodwireError) -> dict[str, object]:
 
 def problem(status: int, code: str, detail: str, **facts: object) -> Response:
     """Return the problem document."""
+    context().services.counters.note(REFUSALS.count(code))
     title = _TITLES.get(code) or code.replace("_", " ").capitalize()
     body = {**facts, "type": f"urn:podwire:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
     return Response(json.dumps(body), status, mimetype="application/problem+json")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from app.domain.errors import PodwireError
-from app.web.context import context
+from app.domain.metrics import DEGRADED, DRAINING, PROCESSES, STREAMS, Metric
+from app.service.metrics import Sample, collect
+from app.web.context import WebContext, context
 from app.web.rendering import answer
 from app.web.resources import Liveness, Readiness
 
@@ -31,15 +33,23 @@ def ready() -> Response:
 
 @bp.get("/metrics")
 def metrics() -> Response:
-    """Return the numbers in Prometheus' text format. Those of the service come from the store: the same from every process."""
+    """Return the numbers in Prometheus' text format 0.0.4, the same from every process. Without the database there are none."""
     site = context()
-    lines = [
-        *_gauge("podwire_streams", "Open streams of this process.", {"": site.drain.open_streams}),
-        *_gauge("podwire_draining", "1 while this process is leaving.", {"": int(site.drain.begun)}),
-        *_gauge("podwire_live_degraded", "1 while this process has no connection to Redis.", {"": int(site.hub.degraded)}),
-        *_gauge("podwire_runs", "Runs that have not ended, by status group; from the store.", _runs()),
-    ]
+    # What this process knows and the store does not yet belongs to the answer.
+    site.services.counters.flush()
+    site.services.counters.report(gauges_of(site))
+    lines = [line for metric, samples in collect(site.services) for line in _exposed(metric, samples)]
     return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def gauges_of(site: WebContext) -> dict[str, float]:
+    """Return what this process says of itself; the sums over all processes are exported."""
+    return {
+        PROCESSES.key("web"): 1,
+        DRAINING.key("web"): int(site.drain.begun),
+        STREAMS.key(): site.drain.open_streams,
+        DEGRADED.key(): int(site.hub.degraded),
+    }
 
 
 def _database() -> str:
@@ -50,15 +60,17 @@ def _database() -> str:
     return "ok"
 
 
-def _runs() -> dict[str, int]:
-    try:
-        _, everyone = context().services.runs.tallies("")
-    except PodwireError:
-        # No number is better than a wrong one.
-        return {}
-    counts = {"queued": everyone.queued, "active": everyone.active, "waiting": everyone.waiting}
-    return {f'{{state="{state}"}}': max(0, count) for state, count in counts.items()}
+def _exposed(metric: Metric, samples: list[Sample]) -> list[str]:
+    # No label value or meaning of the table holds a character that would have to be escaped.
+    return [
+        f"# HELP {metric.name} {metric.meaning}",
+        f"# TYPE {metric.name} {metric.kind}",
+        *(f"{metric.name}{sample.suffix}{_labels(metric, sample)} {sample.value:g}" for sample in samples),
+    ]
 
 
-def _gauge(name: str, meaning: str, values: dict[str, int]) -> list[str]:
-    return [f"# HELP {name} {meaning}", f"# TYPE {name} gauge", *(f"{name}{label} {value}" for label, value in values.items())]
+def _labels(metric: Metric, sample: Sample) -> str:
+    pairs = [f'{name}="{value}"' for name, value in zip(metric.labels, sample.labels, strict=True)]
+    if sample.le:
+        pairs.append(f'le="{sample.le}"')
+    return f"{{{','.join(pairs)}}}" if pairs else ""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 from flask import Flask
 
 from app.web.factory import create_app
+from app.web.health import gauges_of
 from app.wiring import build_hub, build_services
 from config.logging import set_up_logging
 from config.settings import Settings
@@ -18,4 +21,8 @@ def create() -> Flask:
     hub = build_hub(services, settings)
     app = create_app(services, hub, settings)
     hub.start()
+    site = app.extensions["podwire"]
+    # Until the process ends: `config.gunicorn` has the counts written a last time when everybody has left.
+    keep = services.counters.keep
+    threading.Thread(target=keep, args=(lambda: gauges_of(site), threading.Event()), name="counts", daemon=True).start()
     return app

@@ -204,8 +204,12 @@ def test_every_failure_is_one_error() -> None:
         log.open(RUN, 1, 1, 0)
         server.stop()
         for call in (
-            lambda: log.append(RUN, 1, 1, entries(1, 1)), lambda: log.open(RUN, 1, 1, 0), lambda: log.trim(RUN, 1, 0),
-            lambda: log.head(RUN), lambda: log.read(RUN, 1, 0, 1), lambda: log.server_id(),
+            lambda: log.append(RUN, 1, 1, entries(1, 1)),
+            lambda: log.open(RUN, 1, 1, 0),
+            lambda: log.trim(RUN, 1, 0),
+            lambda: log.head(RUN),
+            lambda: log.read(RUN, 1, 0, 1),
+            lambda: log.server_id(),
         ):
             with pytest.raises(LiveUnavailable):
                 call()

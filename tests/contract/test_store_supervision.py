@@ -59,7 +59,7 @@ def test_a_released_run_is_handed_out_again_at_once_and_once(house, other_house,
     house.runs.release(run.id, run.token)
     rows, now = house.runs.unsupervised(10)
     assert [r.id for r in reconcile.unsupervised(rows, now)] == [run.id]
-    marks = at_once(*(lambda h=h: h.runs.mark_dispatched(run.id) for h in (house, other_house) * 4))
+    marks = at_once(*(lambda h=h: h.runs.mark_dispatched(run) for h in (house, other_house) * 4))
     assert sorted(marks) == [False] * 7 + [True]
     assert house.runs.unsupervised(10)[0] == [], "it was handed out a moment ago"
     assert house.runs.claim(run.id, "p2", 60).token == 2
@@ -74,7 +74,7 @@ def test_the_candidates_are_those_of_the_pure_rule(house):
     rows, now = house.runs.unsupervised(10)
     everything = [house.runs.get(r.id) for r in (fresh, dead, alive)]
     assert [r.id for r in rows] == [r.id for r in reconcile.unsupervised(everything, now)] == [dead.id]
-    assert house.runs.mark_dispatched(alive.id) is False
+    assert house.runs.mark_dispatched(alive) is False
     assert sorted(house.runs.unfinished_attempts()) == sorted((r.id, 1) for r in everything)
 
 

@@ -21,6 +21,7 @@ from app.live.memory import MemoryEventLog, MemoryNudges
 from app.live.uses import MemoryUses
 from app.service.services import Services
 from app.store.chunks import ChunkStore
+from app.store.counters import Counters
 from app.store.engine import make_engine
 from app.store.inputs import InputStore
 from app.store.migrate import migrate
@@ -99,6 +100,7 @@ def make_services(settings: Settings, publisher: Publishing, limits: Limits) -> 
         questions=QuestionStore(engine),
         inputs=InputStore(engine),
         users=UserStore(engine),
+        counters=Counters(engine, "process"),
         log=MemoryEventLog(),
         uses=MemoryUses(),
         nudges=MemoryNudges(),
