@@ -88,7 +88,7 @@ def test_lost_connections_are_replaced(postgresql):
     store.now()
     with begin(other) as connection:
         others = "pid <> pg_backend_pid() AND datname = current_database()"
-        connection.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}"))
+        connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
     assert store.now() > 0
     engine.dispose()
     other.dispose()

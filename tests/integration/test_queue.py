@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.exposition import parse
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.integration.watcher import open_socket, read_frame, watch
@@ -37,11 +37,18 @@ def noting(path: Path, name: object) -> str:
     return f"echo {name} >> {path}"
 
 
-def gauges(podwire: Podwire) -> list[dict[str, int]]:
+def gauges(podwire: Podwire) -> list[dict[str, float]]:
     """Return the counts of runs that each replica exports."""
-    pattern = re.compile(r'^podwire_runs\{state="(\w+)"\} (-?\d+)$', re.MULTILINE)
     texts = [podwire.client().at(number).get("/metrics").must(200).body.decode() for number in range(len(podwire.web))]
-    return [{state: int(count) for state, count in pattern.findall(text)} for text in texts]
+    scrapes = [parse(text) for text in texts]
+    return [
+        {
+            "queued": sum(scrape.by("podwire_queue_depth", "priority").values()),
+            "active": scrape.value("podwire_runs", state="active"),
+            "waiting": scrape.value("podwire_runs", state="waiting"),
+        }
+        for scrape in scrapes
+    ]
 
 
 @pytest.mark.trap("C2")

@@ -318,7 +318,7 @@ def test_readiness_and_numbers(site: Site) -> None:
     ready = client.get("/readyz")
     assert (ready.status_code, ready.get_json()["live"]) == (200, "degraded")
     text = client.get("/metrics").text
-    assert 'podwire_runs{state="queued"} 1' in text and "podwire_live_degraded 1" in text
+    assert 'podwire_queue_depth{priority="normal"} 1' in text and "podwire_live_degraded 1" in text
     site.app.extensions["podwire"].drain.begin()
     assert client.get("/readyz").status_code == 503
     assert client.get("/livez").status_code == 200
