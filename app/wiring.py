@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import uuid
+from pathlib import Path
+
+from sqlalchemy import Engine
 
 from app.domain.errors import PodwireError, SettingsError
 from app.domain.metrics import TICK_FAILURES
@@ -40,7 +43,7 @@ def build_services(settings: Settings) -> Services:
     redis = redis_client(settings.redis_url)
     spec_limits = settings.spec_limits()
     process_id = str(uuid.uuid4())
-    return Services(
+    services = Services(
         process_id=process_id,
         runs=RunStore(engine),
         chunks=ChunkStore(engine),
@@ -60,6 +63,17 @@ def build_services(settings: Settings) -> Services:
         renew_s=settings.renew_s,
         tick_s=settings.tick_s,
     )
+    if settings.fault_dir:
+        _install_faults(settings, services, engine)
+    return services
+
+
+def _install_faults(settings: Settings, services: Services, engine: Engine) -> None:
+    from app.faults import install
+
+    logger.warning("PODWIRE_FAULT_DIR is set: this process can be held at will. It is for tests only.")
+    parts = {"runs": services.runs, "publisher": services.publisher, "launcher": services.launcher, "log": services.log}
+    install(Path(settings.fault_dir), engine, parts)
 
 
 def _launcher(settings: Settings) -> Launcher:

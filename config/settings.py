@@ -72,6 +72,9 @@ class Settings:
     kube_service_account: str = field(default="", metadata={"doc": "ServiceAccount of runs; its token is never mounted"})
     kube_user_id: int = field(default=1000, metadata={"doc": "user and group id of the processes in runs' pods"})
     session_s: float = field(default=14 * 86400.0, metadata={"doc": "how long a browser session lasts"})
+    fault_dir: str = field(
+        default="", metadata={"doc": "for tests of recovery only: a folder of points to hold at (app/faults.py)"}
+    )
     log_format: str = field(default="text", metadata={"doc": "text or json"})
     log_level: str = field(default="INFO", metadata={"doc": "DEBUG, INFO, WARNING or ERROR"})
     secure_cookies: bool = field(default=False, metadata={"doc": "send cookies over https only"})

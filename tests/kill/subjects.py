@@ -35,6 +35,11 @@ FAULTS = (
 )
 
 
+def noted(path: Path) -> list[list[str]]:
+    """Return the words of each line that programs have noted in the file."""
+    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
+
+
 class Tally:
     """What was counted over all runs. Thread-safe."""
 

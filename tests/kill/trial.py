@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.integration.cluster import Podwire
 from tests.kill.chaos import Chaos
-from tests.kill.subjects import FAULTS, Subject, Tally
+from tests.kill.subjects import FAULTS, Subject, Tally, noted
 from tests.servers import Postgres
 
 LEASE_S = 4.0
@@ -48,7 +48,7 @@ def trial(podwire: Podwire, notes: Path, duration_s: float, seed: int) -> Verdic
         time.sleep(0.1)
     villain.join(duration_s + 120)
     _wait_for_ends(subjects, time.monotonic() + END_WITHIN_S)
-    starts, answers = _noted(notes / "starts"), _noted(notes / "answers")
+    starts, answers = noted(notes / "starts"), noted(notes / "answers")
     for subject in subjects:
         subject.give_up.clear()
         mine = [words[1:] for words in answers if words[0] == subject.run_id]
@@ -70,10 +70,6 @@ def _wait_for_ends(subjects: list[Subject], deadline: float) -> None:
                 watcher.stop()
                 watcher.error = watcher.error or TimeoutError("it was not told the end in time")
         subject.join(60)
-
-
-def _noted(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _table(chaos: Chaos, tally: Tally, runs: int, duration_s: float, seed: int) -> str:
