@@ -12,6 +12,7 @@ from app.domain.errors import PodwireError, SettingsError
 from app.domain.metrics import TICK_FAILURES
 from app.domain.ports import Launcher
 from app.launch.local import LocalLauncher
+from app.launch.manifest import Shape
 from app.live.connect import quick_client, redis_client
 from app.live.hub import Hub
 from app.live.nudges import RedisNudges
@@ -77,20 +78,27 @@ def _install_faults(settings: Settings, services: Services, engine: Engine) -> N
 
 
 def _launcher(settings: Settings) -> Launcher:
-    languages = settings.spec_limits().languages
     if settings.launcher == "local":
+        languages = settings.spec_limits().languages
         return LocalLauncher(settings.state_path("local"), languages, settings.keep_removed_s)
     # Only where it is used: the client takes a quarter of a second to import.
     from app.launch.kube_api import KubeApi
     from app.launch.kube_errors import ApiFailure
     from app.launch.kubernetes import KubernetesLauncher
-    from app.launch.manifest import Shape
 
-    shape = Shape(
+    try:
+        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings))
+    except ApiFailure as failure:
+        raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
+
+
+def pod_shape(settings: Settings) -> Shape:
+    """Return how the pods of runs are made with these settings."""
+    return Shape(
         namespace=settings.kube_namespace,
         agent_image=settings.kube_agent_image,
         instance=settings.kube_instance,
-        languages=languages,
+        languages=settings.spec_limits().languages,
         images=settings.parsed("kube_images"),
         default_image=settings.kube_default_image,
         allowed_images=tuple(settings.parsed("kube_allowed_images")),
@@ -102,10 +110,16 @@ def _launcher(settings: Settings) -> Launcher:
         service_account=settings.kube_service_account,
         user_id=settings.kube_user_id,
     )
-    try:
-        return KubernetesLauncher(KubeApi(settings.worker_concurrency), shape)
-    except ApiFailure as failure:
-        raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
+
+
+def report_access(settings: Settings) -> None:
+    """Log what this process may not do where its launcher works. Never raises; it waits for the cluster's answers."""
+    if settings.launcher != "kubernetes":
+        return
+    from app.launch.access import log_lacking
+    from app.launch.kube_api import KubeApi
+
+    log_lacking(lambda: KubeApi(1), settings.kube_namespace)
 
 
 def build_crew(services: Services, slots: int) -> Crew:

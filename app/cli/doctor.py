@@ -1,4 +1,4 @@
-"""`podwire doctor`: checks one thing after the other from the client to the database, and says what to do about each fault."""
+"""`podwire doctor`: checks one thing after the other from the client to the cluster, and says what to do about each fault."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib.metadata import version
 
 from app.cli.client import Api
@@ -15,32 +15,56 @@ from app.cli.errors import Refused, Stop
 from app.cli.state import saved_settings
 from app.cli.target import find_target, state_folder
 from app.domain.errors import PodwireError
+from app.launch.finding import Finding, State
 from config.settings import Settings
 
 Check = tuple[str, Callable[[], str]]
+WORDS = {State.OK: "ok", State.UNSEEN: "note", State.WARNING: "warning", State.FAILED: "failed"}
 
 
 def doctor(options: argparse.Namespace) -> int:
     """Print a line for each check; 1 when one of them failed."""
-    checks: list[Check] = [("client", _client), ("service", _service), ("token", _token), ("readiness", _readiness)]
     settings = _settings()
+    checks: list[Check] = [("client", _client)]
+    if not options.cluster:
+        checks += [("service", _service), ("token", _token), ("readiness", _readiness)]
+    if settings is not None and not options.cluster:
+        checks += [("database", lambda: _database(settings)), ("redis", lambda: _redis(settings))]
     if settings is not None:
-        checks += [
-            ("database", lambda: _database(settings)),
-            ("redis", lambda: _redis(settings)),
-            ("launcher", lambda: _launcher(settings)),
-        ]
+        checks.append(("launcher", lambda: _launcher(settings)))
     results = [_run(name, check) for name, check in checks]
+    if settings is not None and settings.launcher == "kubernetes":
+        results += [_show(finding) for finding in _cluster(settings)]
+    elif options.cluster:
+        results.append(
+            _show(Finding("cluster", State.FAILED, "runs do not use a cluster here", "Set PODWIRE_LAUNCHER=kubernetes."))
+        )
     return 0 if all(results) else 1
 
 
 def _run(name: str, check: Callable[[], str]) -> bool:
     try:
-        print(f"ok      {name:10} {check()}")
+        return _show(Finding(name, State.OK, check()))
     except PodwireError as error:
-        print(f"FAULT   {name:10} {error.detail}")
-        return False
-    return True
+        return _show(Finding(name, State.FAILED, error.detail))
+
+
+def _show(finding: Finding) -> bool:
+    """Print the finding and what to do about it; False for a fault."""
+    print(f"{WORDS[finding.state]:8}{finding.name:12} {finding.says}", flush=True)
+    for line in finding.advice.splitlines():
+        print(f"{'':21}{line}", flush=True)
+    return finding.state is not State.FAILED
+
+
+def _cluster(settings: Settings) -> Iterator[Finding]:
+    # Only where it is used: the client of the cluster takes a quarter of a second to import.
+    from app.launch.examination import Patient, examine
+    from app.launch.kube_api import KubeApi
+    from app.launch.kubernetes import KubernetesLauncher
+    from app.wiring import pod_shape
+
+    return examine(Patient(lambda: KubeApi(4), pod_shape(settings), KubernetesLauncher))
 
 
 def _settings() -> Settings | None:

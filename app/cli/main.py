@@ -141,7 +141,10 @@ def _add_accounts(commands: Commands) -> None:
 
 
 def _add_components(commands: Commands) -> None:
-    _add(commands, "doctor", "doctor:doctor", "check the connection, the token and, on the server, its parts")
+    doctor = _add(commands, "doctor", "doctor:doctor", "check the connection, the token and, on the server, its parts")
+    doctor.add_argument(
+        "--cluster", action="store_true", help="only what runs on Kubernetes need: rights, room, images, probe runs"
+    )
     flower = _add(commands, "flower", "components:flower", "watch the workers with Flower")
     flower.add_argument("--address", default="127.0.0.1")
     flower.add_argument("--port", type=int, default=5555)

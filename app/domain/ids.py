@@ -7,15 +7,26 @@ import secrets
 
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _RUN_ID = re.compile(r"r[a-z2-7]{19}\Z")
+_PROBE = "rprobe"
 
 
-def _new(prefix: str) -> str:
-    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(19))
+def _new(prefix: str, length: int = 20) -> str:
+    return prefix + "".join(secrets.choice(_ALPHABET) for _ in range(length - len(prefix)))
 
 
 def new_run_id() -> str:
-    """Return a fresh run id: `r` and 19 characters (95 random bits), safe in URLs, file names, DNS labels and Redis keys."""
-    return _new("r")
+    """Return a fresh run id: `r` and 19 characters (95 random bits), safe in URLs, file names, DNS labels and Redis keys.
+
+    It is never one that `new_probe_id` could return.
+    """
+    while (made := _new("r")).startswith(_PROBE):
+        pass
+    return made
+
+
+def new_probe_id() -> str:
+    """Return a fresh id in the form of a run's, for an attempt that belongs to no run: no run ever has it."""
+    return _new(_PROBE)
 
 
 def new_user_id() -> str:

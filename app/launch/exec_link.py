@@ -19,6 +19,7 @@ from app.agent import wire
 from app.agent.wire import Kind
 from app.domain.errors import LinkLost
 from app.domain.ports import Attempt, Record
+from app.launch.access import SEE_DOCTOR
 from app.launch.exec_socket import ExecSocket
 from app.launch.facts import facts_of, pulling
 from app.launch.following import Bell, Follower
@@ -38,6 +39,8 @@ LOOK_EVERY_S = 5.0
 BEGUN = (Kind.STARTED, Kind.EXIT)
 NEWS_AFTER_S, NEWS_EVERY_S = 1.5, 2.0
 LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0, "NodeLost": 20.0}
+# Rights may be given while runs wait for them.
+FORBIDDEN_S = 30.0
 # Beyond its grace, for a pod that is being taken away but does not end.
 ENDING_S = 60.0
 HOPELESS = ("not found", "manifest unknown", "unauthorized", "denied", "no such image", "invalid reference")
@@ -78,6 +81,7 @@ class ExecLink:
         self._look_at = 0.0
         self._called, self._changed = threading.Event(), threading.Event()
         self._fault: tuple[tuple[str, str], float] | None = None
+        self._refused_since: float | None = None
         self._news: list[Record] = []
         self._unsent: list[bytes] = []
         self._started = self._pulls = False
@@ -96,8 +100,8 @@ class ExecLink:
         while True:
             self._look_if_due()
             self._ask_for_news_if_due()
-            records = [*self._news, *self._receive()]
-            self._news = []
+            received = self._receive()
+            records, self._news = [*self._news, *received], []
             if records:
                 return records
             if self._called.is_set() or time.monotonic() >= until:
@@ -180,12 +184,26 @@ class ExecLink:
             logger.debug("%s: not dialled: %s", self._name, failure)
             if failure.missing:
                 self._look_at = 0.0
+            self._count_refusal(failure)
         else:
+            self._refused_since = None
             self._socket = ExecSocket(connection)
             follow = json.dumps({"from": self._position}).encode()
             self._socket.send(wire.encode(Kind.FOLLOW, time.time(), follow))
         self._dial_at = time.monotonic() + self._pause_s
         self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 1.3)
+
+    def _count_refusal(self, failure: ApiFailure) -> None:
+        """Say so where the cluster does not let this service reach pods; give up an attempt that nobody ever heard of."""
+        if not failure.of_rights:
+            self._refused_since = None
+            return
+        if self._refused_since is None:
+            self._refused_since = time.monotonic()
+            logger.error("configuration error: pod %s cannot be reached: %s; %s", self._name, failure, SEE_DOCTOR)
+        if time.monotonic() > self._refused_since + FORBIDDEN_S and self._position == 0 and not self._heard:
+            words = "The cluster does not allow this service to reach the run's pod, tell the administrator"
+            self._end("LaunchFailed", f"{words}: {failure.message}")
 
     def _hang_up(self) -> None:
         connection, self._socket = self._socket, None

@@ -49,6 +49,11 @@ class KubeApi:
         self._settings = settings
         self._client = client.ApiClient(settings)
 
+    @property
+    def server(self) -> str:
+        """The address of the API server."""
+        return str(self._settings.host)
+
     def _find_credentials(self, settings: client.Configuration) -> None:
         if self._kubeconfig is None:
             try:

@@ -39,6 +39,11 @@ class ApiFailure(Exception):
         return self.status in (403, 404) and ("namespaces " in self.message or "being terminated" in self.message)
 
     @property
+    def of_rights(self) -> bool:
+        """True when the account that this service has may not do what it asked for."""
+        return self.status == 403 and " cannot " in self.message and "User " in self.message
+
+    @property
     def quota(self) -> bool:
         """True when it fits as soon as others have ended."""
         return self.status == 403 and "exceeded quota" in self.message

@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused
+from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused, PodwireError
 from app.domain.ports import Attempt, Link
+from app.launch.access import SEE_DOCTOR
 from app.launch.exec_link import Cluster, ExecLink
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure, refusal, unavailable
@@ -56,7 +57,7 @@ class KubernetesLauncher:
         except ApiFailure as missing:
             if missing.missing and attempt.handle is not None:
                 raise AttemptGone("The run's pod is gone.", reason="PodDeleted") from missing
-            raise refusal(failure if missing.missing and failure else missing) from missing
+            raise self._refused(attempt, failure if missing.missing and failure else missing) from missing
         uid = str(pod["metadata"]["uid"])
         if attempt.handle is not None and uid != attempt.handle:
             raise AttemptGone("The run's pod is gone.", reason="PodDeleted")
@@ -66,6 +67,12 @@ class KubernetesLauncher:
         if pod["metadata"].get("deletionTimestamp") and attempt.handle is None:
             raise LauncherUnavailable("A pod of this name is still going away.")
         return uid
+
+    def _refused(self, attempt: Attempt, failure: ApiFailure) -> PodwireError:
+        error = refusal(failure)
+        if error.facts.get("reason") == "LaunchFailed":
+            logger.error("configuration error: no pod for run %s: %s; %s", attempt.run_id, failure, SEE_DOCTOR)
+        return error
 
     def connect(self, attempt: Attempt, position: int) -> Link:
         """Follow the attempt's records from the spool position; the link dials while it is read.

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from app.launch.access import SEE_DOCTOR
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 
@@ -68,7 +69,8 @@ class PodWatch:
             except ApiFailure as failure:
                 if failure.status != 410:
                     self.failures += 1
-                    logger.warning("pods not watched at the moment: %s", failure)
+                    hint = f"; {SEE_DOCTOR}" if failure.of_rights else ""
+                    logger.warning("pods not watched at the moment: %s%s", failure, hint)
                     threading.Event().wait(random.uniform(pause_s / 2, pause_s))
                     pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 

@@ -45,3 +45,11 @@ def test_what_a_proxy_says_is_understood_as_far_as_can_be() -> None:
     assert "no healthy upstream" in unavailable(failure).detail
     assert ApiFailure.of_answer(404, b'"text"').missing
     assert not answer(404, 'namespaces "runs" not found').missing
+
+
+def test_missing_rights_are_told_from_other_refusals() -> None:
+    words = 'pods "x" is forbidden: User "u" cannot get resource "pods/exec" in API group "" in the namespace "runs"'
+    assert answer(403, words).of_rights
+    assert not answer(401, words).of_rights
+    assert not answer(403, 'pods "x" is forbidden: exceeded quota: q').of_rights
+    assert not answer(403, 'pods "x" is forbidden: violates PodSecurity "restricted:latest"').of_rights
