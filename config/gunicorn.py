@@ -11,7 +11,10 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from gunicorn.glogging import Logger
+
 from app.domain.errors import PodwireError
+from config.logging import formatter
 from config.settings import Settings
 
 _settings = Settings.from_env()
@@ -36,6 +39,19 @@ limit_request_field_size = 8190
 # Forwarded headers are believed by the application only (PODWIRE_TRUSTED_PROXIES), not here as well.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
+
+
+class Lines(Logger):  # type: ignore[misc]
+    """Gunicorn's own lines, in the form of all others."""
+
+    def setup(self, cfg: Any) -> None:
+        """Set gunicorn's handlers up as it does, with our form."""
+        super().setup(cfg)
+        for handler in self.error_log.handlers:
+            handler.setFormatter(formatter(_settings))
+
+
+logger_class = Lines
 # An access log would hold one-time login links.
 accesslog = None
 errorlog = "-"

@@ -19,6 +19,8 @@ from config.settings import Settings
 
 logger = logging.getLogger(__name__)
 settings = Settings.from_env()
+# Celery warns of some things before it sends `setup_logging`.
+set_up_logging(settings)
 app = make_celery(settings)
 app.conf.update(imports=("tasks.runs",))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery.exceptions import Reject
 
+from app.domain.subject import about
 from app.supervise.claim import supervise
 from app.supervise.tenure import Drained
 from tasks.celery_app import app, worker
@@ -13,6 +14,7 @@ from tasks.celery_app import app, worker
 def supervise_run(run_id: str) -> None:
     """Supervise the run, or leave it to the process that does. A draining worker gives the message back."""
     try:
-        supervise(worker().crew, run_id)
+        with about(run_id):
+            supervise(worker().crew, run_id)
     except Drained as drained:
         raise Reject(str(drained), requeue=True) from drained

@@ -61,7 +61,8 @@ def migrate(options: argparse.Namespace) -> int:
 
 
 def _celery() -> list[str]:
-    return [sys.executable, "-m", "celery", "-A", "tasks.celery_app"]
+    # Quiet: no banner among the lines of the log.
+    return [sys.executable, "-m", "celery", "--quiet", "-A", "tasks.celery_app"]
 
 
 def _become(words: Sequence[str], settings: Settings) -> int:

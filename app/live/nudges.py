@@ -29,7 +29,7 @@ class RedisNudges:
             self._client.publish(NUDGE_CHANNEL, json.dumps({"run": run_id, "what": what}))
         except (redis.RedisError, OSError) as error:
             self.lost += 1
-            logger.warning("nudge %s for run %s was not sent: %s", what, run_id, error)
+            logger.warning("run %s: nudge %s was not sent: %s", run_id, what, error)
 
     def listen(self, on_nudge: Callable[[str, str], None], stop: Callable[[], bool]) -> None:
         """Call `on_nudge` for each nudge until `stop()`, through every loss of Redis."""
@@ -58,4 +58,4 @@ def _call(on_nudge: Callable[[str, str], None], run_id: str, what: str) -> None:
         on_nudge(run_id, what)
     except Exception:
         # The receiver's error must not cost the others their nudges.
-        logger.exception("nudge %s for run %s failed", what, run_id)
+        logger.exception("run %s: nudge %s failed", run_id, what)

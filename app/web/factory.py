@@ -6,6 +6,7 @@ from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
+from app.domain import subject
 from app.live.hub import Hub
 from app.service.services import Services
 from app.web import auth, errors, health, openapi, output, pages, questions, queue, runs, sse, stream
@@ -46,6 +47,8 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     stream.register(app)
     pages.register(app)
     app.after_request(_harden)
+    app.before_request(_work_for)
+    app.teardown_request(_done)
     if settings.trusted_proxies:
         count = settings.trusted_proxies
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=count, x_proto=count, x_host=count)  # type: ignore[method-assign]
@@ -56,6 +59,16 @@ def drain_of(app: Flask) -> Drain:
     """Return how the process of this application leaves."""
     site: WebContext = app.extensions["podwire"]
     return site.drain
+
+
+def _work_for() -> None:
+    # Everything that is logged from here on, by whatever library, belongs to the run that the request is about.
+    named = request.view_args or {}
+    subject.set_present(named.get("run_id") or str(named.get("question_id", "")).partition("-")[0] or None)
+
+
+def _done(_: BaseException | None) -> None:
+    subject.set_present(None)
 
 
 def _harden(response: Response) -> Response:
