@@ -71,7 +71,7 @@ class KubernetesLauncher:
     def _refused(self, attempt: Attempt, failure: ApiFailure) -> PodwireError:
         error = refusal(failure)
         if error.facts.get("reason") == "LaunchFailed":
-            logger.error("configuration error: no pod for run %s: %s; %s", attempt.run_id, failure, SEE_DOCTOR)
+            logger.error("run %s: configuration error: no pod: %s; %s", attempt.run_id, failure, SEE_DOCTOR)
         return error
 
     def connect(self, attempt: Attempt, position: int) -> Link:
