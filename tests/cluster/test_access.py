@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import yaml
 
 from app.agent.wire import Kind
 from app.domain.errors import LauncherUnavailable, LaunchRefused
@@ -19,13 +18,10 @@ from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import Shape
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.door import Door
+from tests.cluster.rights import account, grant, kubeconfig_of
 from tests.contract.attempts import bash, clear
 
 SMALL: dict[str, object] = {"cpu": 0.2, "memory_bytes": 64 * 1024**2}
-RULES = Path(__file__).parents[2] / "docs/kubernetes-rbac.yaml"
-PATHS = {"ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts"}
-RBAC = "/apis/rbac.authorization.k8s.io/v1/namespaces/{}/"
-PATHS |= {"Role": RBAC + "roles", "RoleBinding": RBAC + "rolebindings"}
 
 
 @pytest.fixture
@@ -35,27 +31,13 @@ def door(api: KubeApi, tmp_path: Path) -> Iterator[Door]:
     made.close()
 
 
-def account(api: KubeApi, namespace: str, name: str) -> dict[str, object]:
-    """Return a token of the service account."""
-    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600}}
-    return {"token": api.call("POST", path, body)["status"]["token"]}
-
-
 def with_user(user: dict[str, object], folder: Path) -> KubeApi:
     """Return an API client of another user of the same cluster."""
-    config = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
-    config["users"][0]["user"] = user
-    (folder / "kubeconfig").write_text(yaml.safe_dump(config))
-    return KubeApi(kubeconfig=str(folder / "kubeconfig"))
+    return KubeApi(kubeconfig=kubeconfig_of(user, folder))
 
 
 def test_the_documented_rights_suffice(api: KubeApi, shape: Shape, namespace: str, tmp_path: Path) -> None:
-    for document in yaml.safe_load_all(RULES.read_text()):
-        if document["kind"] == "RoleBinding":
-            document["subjects"][0]["namespace"] = namespace
-        api.call("POST", PATHS[document["kind"]].format(namespace), document)
-    user = with_user(account(api, namespace, "podwire"), tmp_path)
+    user = with_user(grant(api, namespace), tmp_path)
     launcher = KubernetesLauncher(user, shape)
     what = bash("read -r line; echo $line", stdin=True, **SMALL)
     follower = launched(launcher, what)

@@ -4,52 +4,19 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
 
 from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.manifest import DOMAIN
 from tests.cluster.conftest import IMAGE, RUN_IMAGE, wait_for
+from tests.cluster.observer import Observer
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.integration.watcher import watch
 from tests.servers import Postgres
 
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi"}
-
-
-class Observer(threading.Thread):
-    """Watches the namespace from outside and notes the uid of every pod of every attempt."""
-
-    def __init__(self, api: KubeApi, namespace: str) -> None:
-        super().__init__(daemon=True)
-        self._api, self._path = api, f"/api/v1/namespaces/{namespace}/pods"
-        self.uids: dict[tuple[str, str], set[str]] = defaultdict(set)
-        self.stop = threading.Event()
-
-    def run(self) -> None:
-        version = ""
-        while not self.stop.is_set():
-            try:
-                if not version:
-                    listed = self._api.call("GET", self._path)
-                    version = listed["metadata"]["resourceVersion"]
-                    for pod in listed["items"]:
-                        self._note(pod)
-                for event in self._api.lines(self._path, {"watch": "1", "resourceVersion": version, "timeoutSeconds": "3"}, 10.0):
-                    self._note(event["object"])
-                    version = event["object"]["metadata"]["resourceVersion"]
-            except ApiFailure:
-                version = ""
-
-    def _note(self, pod: dict[str, dict[str, object]]) -> None:
-        labels = pod["metadata"].get("labels")
-        if isinstance(labels, dict) and f"{DOMAIN}/run" in labels:
-            self.uids[labels[f"{DOMAIN}/run"], labels[f"{DOMAIN}/attempt"]].add(str(pod["metadata"]["uid"]))
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +32,9 @@ def observer(api: KubeApi, namespace: str) -> Iterator[Observer]:
     made = Observer(api, namespace)
     made.start()
     yield made
-    made.stop.set()
-    made.join(15)
-    seconds = {attempt: uids for attempt, uids in made.uids.items() if len(uids) > 1}
-    print(f"\nobserved {len(made.uids)} attempts, {len(seconds)} of them with a second pod")
-    assert not seconds
+    made.end()
+    print(f"\nobserved {len(made.uids)} attempts, {len(made.seconds())} of them with a second pod")
+    assert made.uids and not made.seconds()
 
 
 @pytest.fixture(scope="module")

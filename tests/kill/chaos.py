@@ -14,11 +14,13 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
+import psycopg
 import redis
 
 from tests.integration.cluster import Podwire, Process
 
 TERM_WITHIN_S = 30.0
+Action = tuple[Callable[[], None], int]
 
 
 class Chaos:
@@ -34,22 +36,27 @@ class Chaos:
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
 
-    def wreak(self, until: float) -> None:
-        """Go on until the monotonic time; then let everything come back."""
-        actions: list[tuple[Callable[[], None], int]] = [
+    def actions(self) -> list[Action]:
+        """Return what may be done, each with its weight."""
+        return [
             (self._end_some_web, 4),
             (self._end_some_worker, 4),
             (self._pause_some_worker, 2),
             (self._crash_redis, 2),
             (self._empty_redis, 2),
             (self._cut_subscribers, 2),
+            (self._cut_database, 2),
         ]
+
+    def wreak(self, until: float) -> None:
+        """Go on until the monotonic time; then let everything come back."""
+        actions = self.actions()
         choices, weights = [action for action, _ in actions], [weight for _, weight in actions]
         while time.monotonic() < until:
             time.sleep(self._random.uniform(0.2, 1.8))
             self._random.choices(choices, weights)[0]()
         for thread in self._threads:
-            thread.join(60)
+            thread.join(120)
         for process in self.podwire.processes:
             process.send_group(signal.SIGCONT)
         self.podwire.wait_ready()
@@ -73,9 +80,12 @@ class Chaos:
                 return
             process = self._random.choice(free)
             self._busy.add(process)
-        thread = threading.Thread(
-            target=self._one, args=(work, process, self._random.random() < 0.6, self._random.uniform(0, 1.5)), daemon=True
-        )
+        hard, pause_s = self._random.random() < 0.6, self._random.uniform(0, 1.5)
+        self.begin(lambda: self._one(work, process, hard, pause_s))
+
+    def begin(self, work: Callable[[], None]) -> None:
+        """Do it in a thread, which is waited for in the end."""
+        thread = threading.Thread(target=work, daemon=True)
         thread.start()
         self._threads.append(thread)
 
@@ -124,6 +134,15 @@ class Chaos:
         self._count("CLIENT KILL pubsub")
         with self.podwire.redis.client() as client, suppress(redis.RedisError):
             client.execute_command("CLIENT", "KILL", "TYPE", "pubsub")
+
+    # --- PostgreSQL
+
+    def _cut_database(self) -> None:
+        """End every connection of the service, in the middle of whatever it does."""
+        self._count("pg_terminate_backend")
+        ours = self.podwire.database_url.rpartition("/")[2]
+        with psycopg.connect(self.podwire.postgres.url("postgres"), autocommit=True) as connection:
+            connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (ours,))
 
     def _count(self, what: str) -> None:
         with self._lock:

@@ -8,6 +8,8 @@ import random
 import sys
 import time
 
+NO_NOTES = "-"
+
 
 def pieces(number):
     """Yield what run `number` does, always the same: bytes to write, or a text to ask as a question."""
@@ -36,7 +38,7 @@ def pieces(number):
 def expected(number, answers):
     """Return all that the run writes when its questions, in this order, get these answers."""
     values = iter(answers)
-    return b"".join(said(next(values, None)) if isinstance(piece, str) else piece for piece in pieces(number))
+    return begun(number) + b"".join(said(next(values, None)) if isinstance(piece, str) else piece for piece in pieces(number))
 
 
 def said(value):
@@ -44,8 +46,16 @@ def said(value):
     return f"answer {value}\n".encode()
 
 
-def note(path, *words):
+def begun(number):
+    """Return what the program writes first; a second start in the same place would be seen by it."""
+    return f"run {number} begins\n".encode()
+
+
+def note(folder, name, *words):
     """Append a line to the file, whole, whoever else appends."""
+    if folder == NO_NOTES:
+        return
+    path = f"{folder}/{name}"
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.write(file, (" ".join(words) + "\n").encode())
     os.close(file)
@@ -57,16 +67,17 @@ def main():
 
     number, folder, pace_s = int(sys.argv[1]), sys.argv[2], float(sys.argv[3])
     run = os.environ["PODWIRE_RUN_ID"]
-    note(f"{folder}/starts", run, os.environ["PODWIRE_ATTEMPT"])
+    note(folder, "starts", run, os.environ["PODWIRE_ATTEMPT"])
+    os.write(1, begun(number))
     for piece in pieces(number):
         if isinstance(piece, str):
             value = podwire.ask(piece)
-            note(f"{folder}/answers", run, piece.split()[1], value)
+            note(folder, "answers", run, piece.split()[1], value)
             piece = said(value)
         while piece:
             piece = piece[os.write(1, piece) :]
         time.sleep(random.uniform(0, 2 * pace_s))
-    note(f"{folder}/ends", run)
+    note(folder, "ends", run)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from pathlib import Path
 
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire, Process
-from tests.kill.subjects import Subject, Tally, noted
+from tests.kill.ground import LocalGround
+from tests.kill.subjects import Subject, Tally
 from tests.servers import Postgres, wait_until
 
 LEASE_S = 2.0
@@ -64,7 +65,7 @@ class Gated(Subject):
     """A run whose questions are answered only once its gate is open, and which is never cancelled."""
 
     def __init__(self, client: Client, number: int, notes: Path, tally: Tally) -> None:
-        super().__init__(client, number, notes, tally, PACE_S)
+        super().__init__(client, number, LocalGround(notes), tally, PACE_S)
         self.cancels = False
         self.gate = threading.Event()
         self.asked = threading.Event()
@@ -135,7 +136,7 @@ class Cell:
         return self.runs[-1]
 
     def _started(self, subject: Subject) -> bool:
-        return any(words[0] == subject.run_id for words in noted(self.notes / "starts"))
+        return bool(LocalGround(self.notes).starts(subject.run_id))
 
     @contextmanager
     def _at_the_moment(self, subject: Gated) -> Iterator[int | None]:
@@ -218,15 +219,13 @@ class Cell:
             for thread in (subject, *subject.watchers):
                 thread.join(max(0.0, deadline - time.monotonic()))
         self.podwire.wait_ready()
-        starts, answers = noted(self.notes / "starts"), noted(self.notes / "answers")
         for subject in self.runs:
             subject.give_up.set()
             subject.join(30)
             for watcher in subject.watchers:
                 watcher.stop()
             subject.give_up.clear()
-            mine = [words[1:] for words in answers if words[0] == subject.run_id]
-            subject.judge([words[1] for words in starts if words[0] == subject.run_id], mine)
+            subject.judge()
 
 
 class Matrix:

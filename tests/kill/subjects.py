@@ -19,6 +19,7 @@ from tests.integration.client import FINAL, Answer, Client
 from tests.integration.transcript import difference
 from tests.integration.watcher import Watcher
 from tests.kill import program
+from tests.kill.ground import Ground
 
 FAULTS = (
     "gaps",
@@ -26,18 +27,12 @@ FAULTS = (
     "other faults in streams",
     "watchers incomplete",
     "wrong bytes",
-    "doubled attempts",
     "doubled answers",
     "wrong answers",
     "runs without an end",
     "wrong ends",
     "internal errors",
 )
-
-
-def noted(path: Path) -> list[list[str]]:
-    """Return the words of each line that programs have noted in the file."""
-    return [line.split() for line in path.read_text().splitlines()] if path.exists() else []
 
 
 class Tally:
@@ -64,10 +59,10 @@ class Tally:
 class Subject(threading.Thread):
     """One run: submits it, has it watched, answers its questions or cancels it, and waits for its end."""
 
-    def __init__(self, client: Client, number: int, notes: Path, tally: Tally, pace_s: float) -> None:
+    def __init__(self, client: Client, number: int, ground: Ground, tally: Tally, pace_s: float) -> None:
         """`number` decides what the program does; every seventh is cancelled on the way."""
         super().__init__(daemon=True, name=f"subject-{number}")
-        self._client, self.number, self._notes, self._tally, self._pace_s = client, number, notes, tally, pace_s
+        self._client, self.number, self._ground, self._tally, self._pace_s = client, number, ground, tally, pace_s
         self._random = random.Random(number)
         self.give_up = threading.Event()
         self.cancels = number % 7 == 3
@@ -82,9 +77,10 @@ class Subject(threading.Thread):
         body = {
             "script": Path(program.__file__).read_text(),
             "language": "python",
-            "args": [str(self.number), str(self._notes), str(self._pace_s)],
+            "args": [str(self.number), self._ground.notes, str(self._pace_s)],
             "priority": self._random.choice(["critical", "high", "normal", "low", "background"]),
             "grace": 0,
+            **self._ground.resources,
         }
         key = {"Idempotency-Key": f"kill-{self.number}"}
         answer = self._stubborn(lambda: self._client.post("/v1/runs", body, key), 200, 201, 202)
@@ -148,7 +144,7 @@ class Subject(threading.Thread):
             ]
         answers = [answer for call in calls if (answer := call.result()) is not None]
         told = {str(answer.json["value"] if answer.status == 200 else answer.json.get("accepted")) for answer in answers}
-        if self.cancels and any(answer.json.get("code") == "question_closed" for answer in answers):
+        if any(answer.json.get("code") == "question_closed" for answer in answers):
             return
         if len(told) != 1:
             self._tally.complain("wrong answers", f"{question_id}: replicas disagree: {told}")
@@ -157,16 +153,27 @@ class Subject(threading.Thread):
 
     # --- the judgement
 
-    def judge(self, starts: list[str], noted: list[list[str]]) -> None:
-        """Count everything that is not as it must be. `starts` and `noted` are what this run's program wrote down."""
+    @property
+    def partial(self) -> bool:
+        """True when the run was ended on its way, as it may."""
+        final = self.final
+        return final is not None and (final["status"] == "cancelled" or self._ground.lost(final))
+
+    def judge(self) -> None:
+        """Count everything that is not as it must be."""
         tally = self._tally
         if self.final is None:
             tally.complain("runs without an end", f"run {self.run_id} number {self.number}")
+        elif self._ground.lost(self.final):
+            tally.add("runs lost with their node")
         elif self.final["status"] != "succeeded" and not (self.cancels and self.final["status"] == "cancelled"):
             tally.complain("wrong ends", f"run {self.run_id}: {self.final['status']} {self.final['outcome']}")
-        if len(starts) > 1 or (len(starts) == 0 and not self.cancels):
-            tally.complain("doubled attempts", f"run {self.run_id} was started {len(starts)} times: {starts}")
-        self._judge_answers(noted)
+        starts = self._ground.starts(self.run_id)
+        if len(starts) > 1 or (len(starts) == 0 and not self.partial):
+            tally.complain(self._ground.second, f"run {self.run_id} was started {len(starts)} times: {starts}")
+        noted = self._ground.answers(self.run_id)
+        if noted is not None:
+            self._judge_answers(noted)
         for watcher in self.watchers:
             self._judge_watcher(watcher)
         if self.final is not None:
@@ -213,6 +220,5 @@ class Subject(threading.Thread):
     def _judge_bytes(self, who: str, seen: bytes) -> None:
         ordered = sorted(self.texts, key=lambda question_id: int(question_id.rsplit("-", 1)[1]))
         wanted = program.expected(self.number, [self.accepted.get(question_id) for question_id in ordered])
-        cancelled = self.final is not None and self.final["status"] == "cancelled"
-        if seen != (wanted[: len(seen)] if cancelled else wanted):
+        if seen != (wanted[: len(seen)] if self.partial else wanted):
             self._tally.complain("wrong bytes", f"{who} of run {self.run_id}: {difference(seen, wanted)}")

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cluster import Podwire
-from tests.kill.trial import LEASE_S, trial
+from tests.kill.chaos import Chaos
+from tests.kill.ground import LocalGround
+from tests.kill.trial import LEASE_S, Plan, trial
 from tests.servers import Postgres
 
 DURATION_S = 75.0
@@ -42,6 +44,6 @@ def podwire() -> Iterator[Podwire]:
 def test_nothing_is_lost_or_doubled_whatever_is_killed(podwire: Podwire, tmp_path: Path) -> None:
     seed = random.randrange(1, 100_000)
     print(f"seed {seed}")
-    verdict = trial(podwire, tmp_path, DURATION_S, seed)
+    verdict = trial(podwire, LocalGround(tmp_path), Chaos(podwire, seed, LEASE_S), Plan(DURATION_S, seed))
     print(verdict.table)
     assert not verdict.complaints, "\n".join([verdict.table, *verdict.complaints[:20], podwire.tails()])

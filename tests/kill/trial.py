@@ -1,27 +1,32 @@
 """The kill test itself: runs, watchers and answers on one side, chaos on the other, for some minutes; then the table of counts.
 
-`python -m tests.kill.trial --minutes N [--seed S]` runs it alone (scripts/killtest); tests/kill/test_kill.py runs a short one.
+What runs run on is the ground's business, what is done to the service that of the chaos.
 """
 
 from __future__ import annotations
 
-import argparse
-import random
-import sys
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from tests.integration.cluster import Podwire
 from tests.kill.chaos import Chaos
-from tests.kill.subjects import FAULTS, Subject, Tally, noted
-from tests.servers import Postgres
+from tests.kill.ground import Ground
+from tests.kill.subjects import FAULTS, Subject, Tally
 
 LEASE_S = 4.0
-AT_ONCE = 12
-PACE_S = 0.06
 END_WITHIN_S = 90.0
+UNENDED, LEFT = "processes that did not end", "left over"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much of it: for how long, which choices, how many runs at once and how long each of their steps takes on average."""
+
+    duration_s: float
+    seed: int
+    at_once: int = 12
+    pace_s: float = 0.06
 
 
 @dataclass(frozen=True)
@@ -32,30 +37,30 @@ class Verdict:
     complaints: list[str]
 
 
-def trial(podwire: Podwire, notes: Path, duration_s: float, seed: int) -> Verdict:
+def trial(podwire: Podwire, ground: Ground, chaos: Chaos, plan: Plan) -> Verdict:
     """Keep runs coming while chaos lasts, wait for all ends, judge."""
-    tally, chaos = Tally(), Chaos(podwire, seed, LEASE_S)
+    tally = Tally()
     subjects: list[Subject] = []
     client = podwire.client()
-    until = time.monotonic() + duration_s
+    until = time.monotonic() + plan.duration_s
     villain = threading.Thread(target=chaos.wreak, args=(until,), daemon=True)
     villain.start()
-    numbers = iter(range(seed * 10_000, seed * 10_000 + 10_000))
+    numbers = iter(range(plan.seed * 10_000, plan.seed * 10_000 + 10_000))
     while time.monotonic() < until - 5:
-        if sum(one.final is None for one in subjects) < AT_ONCE:
-            subjects.append(Subject(client, next(numbers), notes, tally, PACE_S))
+        if sum(one.final is None for one in subjects) < plan.at_once:
+            subjects.append(Subject(client, next(numbers), ground, tally, plan.pace_s))
             subjects[-1].start()
         time.sleep(0.1)
-    villain.join(duration_s + 120)
+    villain.join(plan.duration_s + 120)
     _wait_for_ends(subjects, time.monotonic() + END_WITHIN_S)
-    starts, answers = noted(notes / "starts"), noted(notes / "answers")
     for subject in subjects:
         subject.give_up.clear()
-        mine = [words[1:] for words in answers if words[0] == subject.run_id]
-        subject.judge([words[1] for words in starts if words[0] == subject.run_id], mine)
+        subject.judge()
     for fault in chaos.faults:
-        tally.complain("processes that did not end", fault)
-    return Verdict(_table(chaos, tally, len(subjects), duration_s, seed), tally.complaints)
+        tally.complain(UNENDED, fault)
+    for left in ground.leftovers():
+        tally.complain(LEFT, left)
+    return Verdict(_table(chaos, tally, ground, len(subjects), plan), tally.complaints)
 
 
 def _wait_for_ends(subjects: list[Subject], deadline: float) -> None:
@@ -72,36 +77,10 @@ def _wait_for_ends(subjects: list[Subject], deadline: float) -> None:
         subject.join(60)
 
 
-def _table(chaos: Chaos, tally: Tally, runs: int, duration_s: float, seed: int) -> str:
-    rows: list[tuple[str, object]] = [("seed", seed), ("seconds", round(duration_s)), ("runs", runs)]
-    rows += sorted((name, count) for name, count in tally.counts.items() if name not in FAULTS)
-    rows += sorted(chaos.counts.items())
-    rows += [(f"FAULT {name}", tally.counts[name]) for name in (*FAULTS, "processes that did not end")]
+def _table(chaos: Chaos, tally: Tally, ground: Ground, runs: int, plan: Plan) -> str:
+    faults = [*FAULTS, ground.second, UNENDED, LEFT]
+    rows: list[tuple[str, object]] = [("seed", plan.seed), ("seconds", round(plan.duration_s)), ("runs", runs)]
+    rows += sorted((name, count) for name, count in tally.counts.items() if name not in faults)
+    rows += [*sorted(ground.counts().items()), *sorted(chaos.counts.items())]
+    rows += [(f"FAULT {name}", tally.counts[name]) for name in faults]
     return "\n".join(f"{name:<36}{value:>14}" for name, value in rows)
-
-
-def main() -> int:
-    """Run a trial from the command line; 1 when anything was wrong."""
-    options = argparse.ArgumentParser(description="Kills everything at random under load and counts what went wrong.")
-    options.add_argument("--minutes", type=float, default=2.0)
-    options.add_argument("--seed", type=int, default=None)
-    given = options.parse_args()
-    seed = random.randrange(1, 100_000) if given.seed is None else given.seed
-    print(f"seed {seed}, {given.minutes:g} minutes", flush=True)
-    postgres = Postgres(max_connections=300)
-    postgres.start()
-    podwire = Podwire(postgres, lease_s=LEASE_S, renew_s=1, max_active=10, max_active_per_owner=10)
-    try:
-        podwire.start()
-        verdict = trial(podwire, podwire.folder, given.minutes * 60, seed)
-        print(verdict.table)
-        for complaint in verdict.complaints[:50]:
-            print(f"! {complaint}")
-        return 1 if verdict.complaints else 0
-    finally:
-        podwire.stop()
-        postgres.remove()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
