@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import TypeAlias, cast
 
 from app.cli.errors import Refused, Stop
-from app.cli.spec import amount, pair, split_command
+from app.cli.spec import amount, env_name, pair, split_command
 from app.domain.errors import PodwireError, SettingsError
 from app.domain.run import Priority, Status
 
@@ -92,6 +92,9 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--grace", type=amount, help="time between the request to stop and the kill, such as 10s")
     run.add_argument("--output-limit", type=amount, help="how much output is kept, such as 64Mi")
     run.add_argument("--env", type=pair, action="append", metavar="NAME=VALUE", help="environment variable; may be repeated")
+    secret = "secret environment variable, whose value is never shown: "
+    run.add_argument("--secret-env", type=env_name, action="append", metavar="NAME", help=secret + "from this command's own")
+    run.add_argument("--secret-env-file", type=pair, action="append", metavar="NAME=PATH", help=secret + "from a file")
     run.add_argument("--label", type=pair, action="append", metavar="NAME=VALUE", help="label; may be repeated")
     run.add_argument("--file", action="append", metavar="PATH", help="text file to place beside the script; may be repeated")
     run.add_argument("--stdin", action="store_true", help="pass this command's stdin on to the program")

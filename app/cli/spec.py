@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,6 +34,13 @@ def pair(text: str) -> tuple[str, str]:
     return name, value
 
 
+def env_name(text: str) -> str:
+    """Return the name of a variable; with a value behind it, it is refused without being repeated."""
+    if not text or "=" in text:
+        raise argparse.ArgumentTypeError("give the name alone: the value is taken from this command's environment")
+    return text
+
+
 def split_command(words: Sequence[str]) -> tuple[list[str], list[str] | None]:
     """Return (what argparse shall read, the command behind a `--` that no script precedes or None)."""
     if "--" not in words:
@@ -48,13 +56,24 @@ def submission(options: argparse.Namespace, tail: list[str] | None) -> dict[str,
     for name in _AMOUNTS:
         if getattr(options, name) is not None:
             body[name] = getattr(options, name)
-    if options.env:
-        body["env"] = dict(options.env)
+    if env := _environment(options):
+        body["env"] = env
     if options.label:
         body["labels"] = dict(options.label)
     if options.file:
         body["files"] = {Path(path).name: read_text(path) for path in options.file}
     return body
+
+
+def _environment(options: argparse.Namespace) -> dict[str, object]:
+    env: dict[str, object] = dict(options.env or ())
+    for name in options.secret_env or ():
+        if name not in os.environ:
+            raise Stop(f"--secret-env {name}: there is no variable {name} in the environment of this command.")
+        env[name] = {"value": os.environ[name], "secret": True}
+    for name, path in options.secret_env_file or ():
+        env[name] = {"value": read_text(path).removesuffix("\n"), "secret": True}
+    return env
 
 
 def _code(options: argparse.Namespace, tail: list[str] | None) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
@@ -16,13 +16,14 @@ from app.domain.use import Use
 class Attempt:
     """One attempt to execute a run: everything a launcher may know of it.
 
-    `handle` is what `launch` returned, once it is stored.
+    `handle` is what `launch` returned, once it is stored. `secrets` are the values of `spec.secrets`, present only for a launch.
     """
 
     run_id: str
     number: int
     spec: RunSpec
     handle: str | None = None
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

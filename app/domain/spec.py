@@ -16,13 +16,15 @@ _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
 _LABEL = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?\Z")
 _RESERVED_ENV = "PODWIRE_"
+_MAX_SECRET_NAME = 253
 
 
 @dataclass(frozen=True, slots=True)
 class RunSpec:
     """What to run and within which limits.
 
-    `image` + `command`, or `script` + `language`. CPU in cores, sizes in bytes, times in seconds.
+    `image` + `command`, or `script` + `language`. CPU in cores, sizes in bytes, times in seconds. `secrets` are names of
+    environment variables; their values are never part of a spec.
     """
 
     image: str | None = None
@@ -31,6 +33,7 @@ class RunSpec:
     language: str | None = None
     args: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     cpu: float = 1.0
     memory_bytes: int = 512 * 1024 * 1024
@@ -45,13 +48,17 @@ class RunSpec:
 
     def to_json(self) -> dict[str, object]:
         """Return the stored form: plain JSON values under the same names."""
-        return asdict(self)
+        stored = asdict(self)
+        if not self.secrets:
+            # So a spec without any has the form, and the hashes, that it had before there were secrets.
+            del stored["secrets"]
+        return stored
 
     @classmethod
     def from_json(cls, stored: Mapping[str, object]) -> RunSpec:
         """Return the spec of a stored form; names that a newer version added and this one does not know are left out."""
         known = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
-        for name in ("command", "args"):
+        for name in ("command", "args", "secrets"):
             known[name] = tuple(known.get(name) or ())  # type: ignore[arg-type]
         return cls(**known)  # type: ignore[arg-type]
 
@@ -85,9 +92,10 @@ class SpecLimits:
     images: ImageRules | None = None
 
 
-def check_spec(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
-    """Return everything that is wrong with the spec, each with its field; empty when it can be accepted."""
-    return [*_check_code(spec, limits), *_check_image(spec, limits), *_check_sizes(spec, limits), *_check_names(spec, limits)]
+def check_spec(spec: RunSpec, limits: SpecLimits, secrets: Mapping[str, str] | None = None) -> list[FieldError]:
+    """Return everything that is wrong with the spec and its secrets, each with its field; empty when it can be accepted."""
+    what = [*_check_code(spec, limits), *_check_image(spec, limits), *_check_sizes(spec, limits)]
+    return [*what, *_check_env(spec, secrets or {}, limits), *_check_names(spec, limits)]
 
 
 def _check_code(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
@@ -134,17 +142,29 @@ def _check_sizes(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
     ]
 
 
-def _check_names(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
-    errors = [FieldError(f"env.{name}", "is not a valid name") for name in spec.env if not _ENV_NAME.match(name)]
-    errors += [
-        FieldError(f"env.{name}", f"names that begin with {_RESERVED_ENV} are reserved")
-        for name in spec.env
-        if name.startswith(_RESERVED_ENV)
-    ]
-    errors += [FieldError(f"env.{name}", "must not contain a NUL character") for name, value in spec.env.items() if "\0" in value]
-    if len(spec.env) > limits.max_env or sum(len(k) + len(v.encode()) for k, v in spec.env.items()) > limits.max_env_bytes:
+def _check_env(spec: RunSpec, secrets: Mapping[str, str], limits: SpecLimits) -> list[FieldError]:
+    whole = {**spec.env, **dict.fromkeys(spec.secrets, ""), **secrets}
+    faults = {name: fault for name in whole if (fault := _env_fault(name, spec, secrets))}
+    errors = [FieldError(f"env.{name}", fault) for name, fault in faults.items()]
+    errors += [FieldError(f"env.{name}", "must not contain a NUL character") for name, value in whole.items() if "\0" in value]
+    if len(whole) > limits.max_env or sum(len(k) + len(v.encode()) for k, v in whole.items()) > limits.max_env_bytes:
         errors.append(FieldError("env", f"has more than {limits.max_env} names or {limits.max_env_bytes} bytes"))
-    errors += [
+    return errors
+
+
+def _env_fault(name: str, spec: RunSpec, secrets: Mapping[str, str]) -> str | None:
+    secret = name in spec.secrets
+    if not _ENV_NAME.match(name) or (secret and len(name) > _MAX_SECRET_NAME):
+        return "is not a valid name"
+    if name.startswith(_RESERVED_ENV):
+        return f"names that begin with {_RESERVED_ENV} are reserved"
+    if secret and name in spec.env:
+        return "is there twice, once as a secret"
+    return "is a secret without its value" if secret and name not in secrets else None
+
+
+def _check_names(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:
+    errors = [
         FieldError(f"files.{name}", "is not a plain file name")
         for name in spec.files
         if not _FILE_NAME.match(name) or len(name) > 128

@@ -33,6 +33,7 @@ class Rule:
 RULES = (
     Rule("pods", ("get", "list", "watch", "create", "delete")),
     Rule("pods/exec", ("get", "create")),
+    Rule("secrets", ("create", "get", "delete")),
     Rule("events", ("list",)),
 )
 

@@ -21,6 +21,7 @@ from app.agent import wire
 from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
+from app.launch.environment import secrets_of
 from app.launch.limits import backstop_s, limit_words, niceness
 
 AGENT = Path(wire.__file__).parent
@@ -116,6 +117,7 @@ def _environment(attempt: Attempt, final: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "TMPDIR": str(final / "tmp"),
         **attempt.spec.env,
+        **secrets_of(attempt),
     }
     env["PATH"] = f"{podwire / 'bin'}:{env['PATH']}"
     env["PYTHONPATH"] = f"{podwire / 'lib'}{':' if env.get('PYTHONPATH') else ''}{env.get('PYTHONPATH', '')}"

@@ -18,6 +18,7 @@ from app.launch.exec_link import Cluster, ExecLink
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure, refusal, unavailable
 from app.launch.manifest import DOMAIN, Shape, labels, make_pod, parse_name, pod_name, selector
+from app.launch.pod_secrets import PodSecrets
 from app.launch.watch import PodWatch
 
 logger = logging.getLogger(__name__)
@@ -33,16 +34,22 @@ class KubernetesLauncher:
         """Contact nothing yet."""
         self._api, self._shape = api, shape
         self._cluster = Cluster(api, shape, PodWatch(api, shape.namespace, selector(shape)))
+        self._secrets = PodSecrets(api, shape)
         self._pods = f"/api/v1/namespaces/{shape.namespace}/pods"
 
     def launch(self, attempt: Attempt) -> str:
-        """Create the attempt's pod unless it is there, and return its uid. The program waits until the uid is stored.
+        """Create the attempt's pod, and its Secret, unless they are there; return the pod's uid.
+
+        The program waits until the uid is stored.
 
         Raises: LaunchRefused, LauncherUnavailable, AttemptGone when the stored pod is not there any more.
         """
         manifest = make_pod(attempt, self._shape)
-        if attempt.handle is not None:
-            return self._adopt(attempt)
+        uid = self._adopt(attempt) if attempt.handle is not None else self._create(attempt, manifest)
+        self._secrets.ensure(attempt, uid)
+        return uid
+
+    def _create(self, attempt: Attempt, manifest: Json) -> str:
         try:
             made = self._api.call("POST", self._pods, manifest)
             logger.info("run %s: pod %s created", attempt.run_id, manifest["metadata"]["name"])

@@ -2,11 +2,12 @@
 
 Two containers. `agent` comes first: the kubelet starts the next one only after its postStart hook, which waits until the
 agent has laid out what the program's container needs. `run` is the user's image, started through the static busybox that lies
-there, and waits for the agent's word. Files and the script travel over the link, not in the pod.
+there, and waits for the agent's word. Files and the script travel over the link, not in the pod; secrets in a Secret.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import math
@@ -19,6 +20,7 @@ from app.domain.errors import LaunchRefused
 from app.domain.images import ImageRules
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
+from app.launch.environment import secrets_of
 from app.launch.images import choose
 
 Json = dict[str, Any]
@@ -124,7 +126,7 @@ def make_pod(attempt: Attempt, shape: Shape) -> Json:
     """Return the manifest. Raises: LaunchRefused for what can never run."""
     spec = attempt.spec
     words = command(spec, shape)
-    _check_texts(spec, words)
+    _check_texts(attempt, words)
     pod: Json = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -144,9 +146,34 @@ def make_pod(attempt: Attempt, shape: Shape) -> Json:
     }
 
 
-def _check_texts(spec: RunSpec, words: list[str]) -> None:
-    texts = [*words, *spec.env, *spec.env.values()]
-    if any("\0" in text for text in texts) or any("=" in name or not name for name in spec.env):
+def make_secret(attempt: Attempt, shape: Shape, pod_uid: str) -> Json:
+    """Return the Secret of a pod's secret environment: it has the pod's name, and goes when that pod goes.
+
+    Raises: LaunchRefused when a value is missing.
+    """
+    values = secrets_of(attempt)
+    name = pod_name(attempt)
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": name, "uid": pod_uid}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "namespace": shape.namespace,
+            "labels": labels(attempt, shape),
+            "ownerReferences": [owner],
+        },
+        "type": "Opaque",
+        "immutable": True,
+        "data": {name: base64.b64encode(value.encode()).decode() for name, value in values.items()},
+    }
+
+
+def _check_texts(attempt: Attempt, words: list[str]) -> None:
+    spec = attempt.spec
+    env = {**spec.env, **secrets_of(attempt)}
+    texts = [*words, *env, *env.values()]
+    if any("\0" in text for text in texts) or any("=" in name or not name for name in env):
         raise LaunchRefused("A word of the command or of the environment holds a NUL character, or a name is not valid.")
     try:
         for text in (*texts, spec.script or "", *spec.files.values()):
@@ -223,7 +250,7 @@ def _run(attempt: Attempt, shape: Shape, words: list[str]) -> Json:
         "image": choose(spec, ImageRules(shape.images, shape.default_image, shape.allowed_images)),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/podwire/busybox", "sh", "/podwire/run.sh", *(_literal(word) for word in words)],
-        "env": [{"name": name, "value": _literal(value)} for name, value in _environment(attempt).items()],
+        "env": _environment(attempt),
         "resources": {"requests": limits, "limits": limits},
         "securityContext": _container_security(),
         "volumeMounts": [
@@ -244,10 +271,14 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
-def _environment(attempt: Attempt) -> dict[str, str]:
-    env = {"HOME": "/work", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "TMPDIR": "/tmp", **attempt.spec.env}
+def _environment(attempt: Attempt) -> list[Json]:
+    spec = attempt.spec
+    env = {"HOME": "/work", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "TMPDIR": "/tmp", **spec.env}
     env |= {"PODWIRE_DIR": "/podwire", "PODWIRE_RUN_ID": attempt.run_id, "PODWIRE_ATTEMPT": str(attempt.number)}
-    return env | ({"PODWIRE_STDIN": "1"} if attempt.spec.stdin else {})
+    env |= {"PODWIRE_STDIN": "1"} if spec.stdin else {}
+    plain = [{"name": name, "value": _literal(value)} for name, value in env.items() if name not in spec.secrets]
+    secret = [{"name": name, "valueFrom": {"secretKeyRef": {"name": pod_name(attempt), "key": name}}} for name in spec.secrets]
+    return [*plain, *secret]
 
 
 def _volumes(spec: RunSpec) -> list[Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from app.domain.errors import InvalidInput, StoreUnavailable
@@ -34,14 +35,16 @@ def submit(
     spec: RunSpec,
     priority: Priority,
     *,
+    secrets: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     request_hash: str | None = None,
 ) -> Submitted:
     """Accept the run: once this returns, it reaches exactly one final state, whatever happens to any process.
 
+    `secrets` are the values of the names in `spec.secrets`.
     Raises: InvalidInput, LimitReached, QueueFull, IdempotencyMismatch, StoreUnavailable.
     """
-    if errors := check_spec(spec, services.spec_limits):
+    if errors := check_spec(spec, services.spec_limits, secrets):
         raise InvalidInput(errors)
     run, created = services.runs.submit(
         new_run_id(),
@@ -49,6 +52,7 @@ def submit(
         spec,
         priority,
         services.limits,
+        secrets=secrets,
         idempotency_key=idempotency_key,
         request_hash=request_hash,
     )

@@ -27,6 +27,8 @@ CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 15
 BUSY_TIMEOUT_S = 10
 REST_S = 2.0
+# Errors do not quote what was to be stored: it may be a secret, and errors are logged.
+_QUIET: dict[str, Any] = {"hide_parameters": True}
 _UNAVAILABLE = (exc.OperationalError, exc.InterfaceError, exc.InternalError, exc.TimeoutError, exc.DisconnectionError)
 
 
@@ -61,7 +63,7 @@ def make_engine(url: str, pool_size: int = 5, max_overflow: int = 5) -> Engine:
 def _sqlite(url: URL, pool: dict[str, Any]) -> Engine:
     # Threads of one process take turns at a lock of their own: SQLite's busy handler sleeps and is not fair.
     options = {"writer": threading.Lock()}
-    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, execution_options=options, **pool)
+    engine = create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S}, execution_options=options, **_QUIET, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -71,7 +73,8 @@ def _prepare_sqlite(connection: sqlite3.Connection, record: object) -> None:
     # The driver must not begin transactions by itself: `_begin_sqlite` does.
     connection.isolation_level = None
     _set_wal(connection)
-    for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "temp_store = MEMORY"):
+    # What is deleted may be a secret: its place in the file is overwritten.
+    for pragma in ("foreign_keys = ON", "synchronous = NORMAL", "temp_store = MEMORY", "secure_delete = ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 
@@ -104,7 +107,8 @@ def _postgresql(url: URL, pool: dict[str, Any]) -> Engine:
         "keepalives_count": 3,
         "options": f"-c statement_timeout={STATEMENT_TIMEOUT_S * 1000} -c idle_in_transaction_session_timeout=30000",
     }
-    engine = create_engine(url.set(drivername="postgresql+psycopg"), connect_args=arguments, pool_use_lifo=True, **pool)
+    pool |= {"connect_args": arguments, "pool_use_lifo": True}
+    engine = create_engine(url.set(drivername="postgresql+psycopg"), **_QUIET, **pool)
     event.listen(engine, "checkin", _note_use)
     event.listen(engine, "checkout", _test_at_checkout)
     return engine

@@ -21,6 +21,7 @@ from app.store.chunks import Chunk, insert_chunk
 from app.store.engine import begin, db_now, reading
 from app.store.queue import GET, Queue
 from app.store.rows import changed, lifecycle_of, run_of, storable
+from app.store.run_secrets import RunSecrets, wipe
 from app.store.submissions import Submissions
 from app.store.supervision import Supervision
 from app.store.tables import IS_OPEN, questions, run_labels, runs, ticks
@@ -54,7 +55,7 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Supervision):
+class RunStore(Submissions, Queue, Supervision, RunSecrets):
     """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:
@@ -109,7 +110,7 @@ class RunStore(Submissions, Queue, Supervision):
             return stored
 
     def finish(self, before: Run, after: Run, chunk: Chunk | None, progress: Progress) -> Run:
-        """End a run, once: outcome, last chunk with the end event, questions closed, place freed, lease given up.
+        """End a run, once: outcome, last chunk with the end event, questions closed, secrets wiped, place freed, lease given up.
 
         Raises: Fenced when the run has another status or token, or its archive does not end where the chunk begins.
         """
@@ -127,6 +128,8 @@ class RunStore(Submissions, Queue, Supervision):
             if chunk is not None:
                 insert_chunk(connection, before.id, chunk)
             connection.execute(CLOSE_QUESTIONS, {"run": before.id})
+            if before.spec.secrets:
+                wipe(connection, before.id)
             return ended
 
     def request_cancel(self, run_id: str, by: Person) -> Run:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, Engine, bindparam, insert, select
 
 from app.domain.admission import Limits, admit
@@ -12,6 +14,7 @@ from app.domain.spec import RunSpec
 from app.store import tallies
 from app.store.engine import begin, db_now
 from app.store.rows import digest, labels_of, run_of, spec_text, storable
+from app.store.run_secrets import keep
 from app.store.tables import run_labels, runs
 
 # A new run at the end of its band of the queue. Its sequence is given out under the lock of the tally `all`.
@@ -57,11 +60,13 @@ class Submissions:
         priority: Priority,
         limits: Limits,
         *,
+        secrets: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         request_hash: str | None = None,
     ) -> tuple[Run, bool]:
         """Queue a run within the limits, or return the earlier run of the same key and request with False.
 
+        `secrets` are the values of the names in `spec.secrets`.
         Raises: LimitReached, QueueFull, IdempotencyMismatch, StoreUnavailable; nothing is kept then.
         """
         key = digest(idempotency_key) if idempotency_key is not None else None
@@ -72,7 +77,9 @@ class Submissions:
                 connection.rollback()
                 return earlier, False
             admit(limits, *counts)
-            return _insert(connection, run_id, owner, spec, priority, key, request_hash), True
+            run = _insert(connection, run_id, owner, spec, priority, key, request_hash)
+            keep(connection, run_id, secrets or {})
+            return run, True
 
 
 def _earlier(connection: Connection, owner: Person, key: str, request_hash: str | None) -> Run | None:

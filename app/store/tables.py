@@ -142,6 +142,15 @@ run_labels = Table(
 )
 Index("ix_run_labels_value", run_labels.c.name, run_labels.c.value)
 
+# The values of secret environment variables, as JSON; the spec has their names only. Gone when the run has ended.
+run_secrets = Table(
+    "run_secrets",
+    metadata,
+    _of_run(primary_key=True),
+    Column("name", String(253), primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
 # The epochs after the first: each keeps the events up to its base and rewrites what followed.
 run_epochs = Table(
     "run_epochs",

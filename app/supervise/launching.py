@@ -40,10 +40,11 @@ class Launching:
         """Return the handle of the attempt once it is started. Raises: NotLaunched, AttemptGone, Fenced, Drained."""
         if self._run.cancel_requested_at is not None:
             raise NotLaunched(cancellation(self._run))
+        attempt = self._whole()
         while True:
             self._tenure.check()
             try:
-                return self._crew.launcher.launch(self._attempt)
+                return self._crew.launcher.launch(attempt)
             except LaunchRefused as error:
                 raise NotLaunched(_outcome(error, Reason.INVALID_SPEC)) from error
             except LauncherUnavailable as error:
@@ -51,6 +52,12 @@ class Launching:
                 self._bear(error)
             self._tenure.pause(RETRY_S)
             self._tenure.woken.clear()
+
+    def _whole(self) -> Attempt:
+        """Return the attempt with the values of its secrets, which nobody needs after the launch."""
+        if not self._run.spec.secrets:
+            return self._attempt
+        return replace(self._attempt, secrets=self._tenure.persist(lambda: self._crew.runs.secrets(self._run.id)))
 
     def _bear(self, error: LauncherUnavailable) -> None:
         """Return when it should be tried again. Raises: NotLaunched."""

@@ -62,7 +62,7 @@ class RunSummary(BaseModel):
 
 
 class SpecResource(BaseModel):
-    """What is run: sizes in bytes, times in seconds."""
+    """What is run: sizes in bytes, times in seconds. Of secret environment variables there are only the names."""
 
     image: str | None
     command: list[str]
@@ -70,6 +70,7 @@ class SpecResource(BaseModel):
     language: str | None
     args: list[str]
     env: dict[str, str]
+    secrets: list[str]
     files: dict[str, str]
     cpu: float
     memory: int
@@ -261,6 +262,7 @@ def spec_resource(spec: RunSpec) -> SpecResource:
         language=spec.language,
         args=list(spec.args),
         env=dict(spec.env),
+        secrets=list(spec.secrets),
         files=dict(spec.files),
         cpu=spec.cpu,
         memory=spec.memory_bytes,

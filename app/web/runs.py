@@ -27,7 +27,15 @@ def submit_run() -> Response:
     person, services = current_person(), context().services
     key = reading.header("Idempotency-Key")
     asked = run_request(reading.json_body(), services.spec_limits)
-    done = submit.submit(services, person, asked.spec(), asked.priority, idempotency_key=key, request_hash=asked.fingerprint())
+    done = submit.submit(
+        services,
+        person,
+        asked.spec(),
+        asked.priority,
+        secrets=asked.secrets(),
+        idempotency_key=key,
+        request_hash=asked.fingerprint(context().settings.secret_key),
+    )
     return _accepted(done)
 
 

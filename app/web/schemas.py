@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import json
 from typing import Annotated, Literal
 
@@ -69,6 +70,42 @@ class Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+class EnvValue(Shape):
+    """The value of an environment variable, which may be a secret: then nobody can read it here any more."""
+
+    value: str = Field(repr=False)
+    secret: bool = False
+
+
+def _env_value(value: object) -> object:
+    if isinstance(value, str):
+        return EnvValue(value=value)
+    if not isinstance(value, dict):
+        raise ValueError("must be a text, or an object with value and secret")
+    return value
+
+
+_ENV_VALUE = {
+    "anyOf": [
+        {"type": "string"},
+        {
+            "type": "object",
+            "required": ["value"],
+            "properties": {
+                "value": {"type": "string"},
+                "secret": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "true: kept apart, never shown again, and forgotten when the run has ended",
+                },
+            },
+            "additionalProperties": False,
+        },
+    ]
+}
+EnvEntry = Annotated[EnvValue, BeforeValidator(_env_value), WithJsonSchema(_ENV_VALUE)]
+
+
 class RunRequest(Shape):
     """What to run: `script` and `language`, or `command` (with `image`)."""
 
@@ -77,7 +114,7 @@ class RunRequest(Shape):
     script: str | None = None
     language: str | None = Field(None, max_length=64)
     args: list[str] = Field([], description="arguments of the script or command")
-    env: dict[str, str] = {}
+    env: dict[str, EnvEntry] = Field({}, description="name -> text, or {value, secret: true}")
     files: dict[str, str] = Field({}, description="file name -> text, placed in the working folder")
     cpu: Cores = _DEFAULT.cpu
     memory: Size = _DEFAULT.memory_bytes
@@ -99,7 +136,8 @@ class RunRequest(Shape):
             script=self.script,
             language=self.language,
             args=tuple(self.args),
-            env=self.env,
+            env={name: entry.value for name, entry in self.env.items() if not entry.secret},
+            secrets=tuple(sorted(self.secrets())),
             files=self.files,
             cpu=self.cpu,
             memory_bytes=self.memory,
@@ -113,10 +151,21 @@ class RunRequest(Shape):
             labels=self.labels,
         )
 
-    def fingerprint(self) -> str:
-        """Return a hash of what is asked for, however it was written: the same request again has the same."""
-        asked = {"spec": self.spec().to_json(), "priority": self.priority.value}
-        return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()
+    def secrets(self) -> dict[str, str]:
+        """Return the values of the secret environment variables."""
+        return {name: entry.value for name, entry in self.env.items() if entry.secret}
+
+    def fingerprint(self, key: str) -> str:
+        """Return a hash of what is asked for, however it was written: the same request again has the same.
+
+        It is stored. Where there are secrets it depends on the key, so that whoever reads it cannot try out guesses.
+        """
+        asked: dict[str, object] = {"spec": self.spec().to_json(), "priority": self.priority.value}
+        secrets = self.secrets()
+        whole = json.dumps(asked | ({"secrets": secrets} if secrets else {}), sort_keys=True).encode()
+        if secrets:
+            return hmac.new(b"podwire run request " + key.encode(), whole, hashlib.sha256).hexdigest()
+        return hashlib.sha256(whole).hexdigest()
 
 
 def run_request(body: dict[str, object], limits: SpecLimits) -> RunRequest:
@@ -133,10 +182,10 @@ def _range_faults(body: dict[str, object], faults: list[FieldError], limits: Spe
     wrong = {_root(fault.field) for fault in faults}
     sound = {name: value for name, value in body.items() if name not in wrong and name in RunRequest.model_fields}
     try:
-        spec = RunRequest.model_validate(sound).spec()
+        asked = RunRequest.model_validate(sound)
     except ValidationError:
         return []
-    return [fault for fault in check_spec(spec, limits) if _root(fault.field) in sound]
+    return [fault for fault in check_spec(asked.spec(), limits, asked.secrets()) if _root(fault.field) in sound]
 
 
 def _root(field: str) -> str:

@@ -12,10 +12,11 @@ import pytest
 
 from app.agent.wire import Kind
 from app.domain.errors import LauncherUnavailable, LaunchRefused
+from app.domain.ports import Attempt
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape
+from app.launch.manifest import Shape, pod_name
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.door import Door
 from tests.cluster.rights import account, grant, kubeconfig_of
@@ -36,14 +37,22 @@ def with_user(user: dict[str, object], folder: Path) -> KubeApi:
     return KubeApi(kubeconfig=kubeconfig_of(user, folder))
 
 
+def left_over(shape: Shape, what: Attempt) -> dict[str, object]:
+    """Return a Secret of the attempt's name that must give way."""
+    labels = {"podwire.dev/instance": shape.instance, "podwire.dev/run": what.run_id}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": pod_name(what), "labels": labels}}
+
+
 def test_the_documented_rights_suffice(api: KubeApi, shape: Shape, namespace: str, tmp_path: Path) -> None:
     user = with_user(grant(api, namespace), tmp_path)
     launcher = KubernetesLauncher(user, shape)
-    what = bash("read -r line; echo $line", stdin=True, **SMALL)
+    what = bash('read -r line; echo "$KEY $line"', stdin=True, secrets=("KEY",), **SMALL)
+    what = replace(what, secrets={"KEY": "secret"})
+    api.call("POST", f"/api/v1/namespaces/{namespace}/secrets", left_over(shape, what))
     follower = launched(launcher, what)
     follower.send(Kind.INPUT, "input-1", data="hello\n")
     assert follower.to_end()["exit_code"] == 0
-    assert follower.output() == b"hello\n"
+    assert follower.output() == b"secret hello\n"
     launcher.remove(what)
     assert launcher.present() == []
     clear(launcher)

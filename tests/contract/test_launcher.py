@@ -49,6 +49,27 @@ def test_a_run_from_start_to_end(launcher: Launcher) -> None:
     assert launcher.present() == []
 
 
+def test_secrets_are_in_the_program_s_environment_and_nowhere_else(launcher: Launcher, tmp_path: Path) -> None:
+    what = bash('echo "$KEY"; sleep 60', secrets=("KEY", "HOME"))
+    with pytest.raises(LaunchRefused, match="not there any more"):
+        launcher.launch(what)
+    follower = launched(launcher, replace(what, secrets={"KEY": "s3cret $(x) 'ü'", "HOME": "/"}))
+    follower.until(lambda: follower.output().decode() == "s3cret $(x) 'ü'\n")
+    assert b"s3cret" not in b"".join(map(read, Path("/proc").glob("[0-9]*/cmdline")))
+    holding = [path for path in tmp_path.rglob("*") if b"s3cret" in read(path) and "spool" not in path.parts]
+    assert all(path.stat().st_mode & 0o077 == 0 for path in holding)
+    launcher.remove(what)
+    assert not any(b"s3cret" in read(path) for path in tmp_path.rglob("*"))
+
+
+def read(path: Path) -> bytes:
+    """Return what a file holds; nothing where there is no such file (any more)."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError:
+        return b""
+
+
 def test_every_position_gives_the_same_bytes(launcher: Launcher) -> None:
     what = python("import sys,time\nfor i in range(12):\n print(i, flush=True); time.sleep(.06)\n print('e', i, file=sys.stderr)")
     first = launched(launcher, what)

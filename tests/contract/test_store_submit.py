@@ -5,12 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.admission import Limits
 from app.domain.errors import IdempotencyMismatch, LimitReached, QueueFull
 from app.domain.ids import new_run_id
 from app.domain.run import Priority, Run, Status
 from app.domain.spec import RunSpec
+from app.store.engine import make_engine
+from app.store.migrate import migrate
+from app.store.tables import runs as runs_table
+from tests.contract.conftest import house_on
 
 SPEC = RunSpec(
     script="print('ü\\0')",
@@ -30,6 +36,54 @@ def test_a_run_comes_back_as_it_was_submitted(house):
     assert abs(run.created_at - house.runs.now()) < 5
     assert house.runs.get(run.id) == run
     assert house.runs.get("nobody") is None
+
+
+def test_secrets_are_kept_apart_from_the_spec_and_forgotten_at_the_end(house, engine):
+    secrets = {"KEY": "s3cret", "ODD": "\0\ud800'--"}
+    spec = replace(SPEC, secrets=("KEY", "ODD"))
+
+    def submit(key):
+        return house.runs.submit(
+            new_run_id(), house.ann, spec, Priority.HIGH, house.limits, secrets=secrets, idempotency_key=key, request_hash="h"
+        )
+
+    run, other = submit("1")[0], submit("2")[0]
+    assert submit("1") == (run, False), "and a repeated request stores nothing again"
+    assert house.runs.get(run.id).spec.secrets == ("KEY", "ODD")
+    with engine.connect() as connection:
+        row = str(connection.execute(select(runs_table).where(runs_table.c.id == run.id)).one())
+    assert "KEY" in row and "s3cret" not in row
+    assert house.runs.secrets(run.id) == house.runs.secrets(other.id) == secrets
+    house.ended(run)
+    assert house.runs.secrets(run.id) == {}
+    assert house.runs.secrets(other.id) == secrets, "only of the run that ended"
+
+
+def test_a_failed_statement_does_not_quote_what_it_was_to_store(engine):
+    with pytest.raises(SQLAlchemyError) as failed, engine.begin() as connection:
+        connection.execute(text("INSERT INTO nowhere VALUES (:value)"), {"value": "s3cret"})
+    assert "s3cret" not in str(failed.value)
+
+
+def test_deleted_secrets_are_not_left_in_the_file(tmp_path):
+    url = f"sqlite:///{tmp_path}/podwire.db"
+    migrate(url)
+    engine = make_engine(url)
+    house = house_on(engine)
+    spec = replace(SPEC, secrets=("KEY",))
+    run, _ = house.runs.submit(
+        new_run_id(), house.ann, spec, Priority.LOW, house.limits, secrets={"KEY": "s3cret" + "x" * 20_000}
+    )
+
+    def kept():
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+        return b"s3cretxxx" in b"".join(path.read_bytes() for path in tmp_path.iterdir())
+
+    assert kept()
+    house.ended(run)
+    assert not kept()
+    engine.dispose()
 
 
 @pytest.mark.trap("C3")

@@ -21,7 +21,7 @@ from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.formats import duration_field, size_field
 from app.web.pages.site import field_messages, page, pages, sentence
-from app.web.schemas import run_request
+from app.web.schemas import RunRequest, run_request
 
 _AMOUNTS = ("cpu", "memory", "disk", "timeout", "queue_timeout", "grace", "output_limit")
 
@@ -45,13 +45,20 @@ def submit_run() -> AnyResponse:
     try:
         asked = run_request({**body, "files": files}, services.spec_limits)
         if faults or more:
-            raise InvalidInput(_other_faults(asked.spec(), {fault.field for fault in (*faults, *more)}))
-        key = hashlib.sha256(f"{request.form.get('nonce')} {asked.fingerprint()}".encode()).hexdigest()
+            raise InvalidInput(_other_faults(asked, {fault.field for fault in (*faults, *more)}))
+        fingerprint = asked.fingerprint(context().settings.secret_key)
+        key = hashlib.sha256(f"{request.form.get('nonce')} {fingerprint}".encode()).hexdigest()
         taken = submit(
-            services, person, asked.spec(), asked.priority, idempotency_key=f"page-{key}", request_hash=asked.fingerprint()
+            services,
+            person,
+            asked.spec(),
+            asked.priority,
+            secrets=asked.secrets(),
+            idempotency_key=f"page-{key}",
+            request_hash=fingerprint,
         )
     except InvalidInput as error:
-        every = InvalidInput([*faults, *more, *error.errors])
+        every = InvalidInput([*faults, *more, *(_in_form(fault, request.form) for fault in error.errors)])
         return _form(request.form, files, 422, field_messages(every))
     except PodwireError as error:
         return _form(request.form, files, error.status, problem=sentence(error))
@@ -72,6 +79,7 @@ def fields_of(spec: RunSpec, priority: Priority) -> dict[str, str]:
         "args": shlex.join(spec.args),
         "image": spec.image or "",
         "env": _lines(spec.env),
+        "secrets": _lines(dict.fromkeys(spec.secrets, "")),
         "labels": _lines(spec.labels),
         "cpu": f"{spec.cpu:g}",
         "memory": size_field(spec.memory_bytes),
@@ -91,7 +99,7 @@ def read_body(form: Mapping[str, str]) -> tuple[dict[str, object], list[FieldErr
     faults: list[FieldError] = []
     body: dict[str, object] = {
         "args": _words("args", form, faults),
-        "env": _pairs("env", form, faults),
+        "env": {**_pairs("env", form, faults), **_secrets(form, faults)},
         "labels": _pairs("labels", form, faults),
         "network": form.get("network") == "1",
         "stdin": form.get("stdin") == "1",
@@ -129,9 +137,16 @@ def read_files(form: Mapping[str, str], uploads: Sequence[FileStorage]) -> tuple
     return files, faults
 
 
-def _other_faults(spec: RunSpec, known: set[str]) -> list[FieldError]:
+def _other_faults(asked: RunRequest, known: set[str]) -> list[FieldError]:
     # A field that could not be read is empty in the spec, which may be a fault that nobody made.
-    return [fault for fault in check_spec(spec, context().services.spec_limits) if fault.field not in known | {"script"}]
+    found = check_spec(asked.spec(), context().services.spec_limits, asked.secrets())
+    return [fault for fault in found if fault.field not in known | {"script"}]
+
+
+def _in_form(fault: FieldError, form: Mapping[str, str]) -> FieldError:
+    """Return the fault under the name of the form's field: secrets have one of their own there."""
+    root, _, name = fault.field.partition(".")
+    return FieldError(f"secrets.{name}", fault.message) if root == "env" and name in _secrets(form, []) else fault
 
 
 def _form(
@@ -146,6 +161,7 @@ def _form(
         "new.html",
         status,
         given=given,
+        secret_names=_secret_names(given),
         files=files,
         kept_files=json.dumps(files) if files else "",
         errors=errors or {},
@@ -165,6 +181,27 @@ def _lines(pairs: Mapping[str, str]) -> str:
     return "\n".join(f"{name}={value}" for name, value in pairs.items())
 
 
+def _secrets(form: Mapping[str, str], faults: list[FieldError]) -> dict[str, object]:
+    unread: list[FieldError] = []
+    pairs, plain = _pairs("secrets", form, unread), _pairs("env", form, [])
+    if unread:  # what looks like a name may then be a piece of a value: nothing of it is repeated
+        faults += unread
+        return {}
+    faults += [FieldError("secrets", f"{name} has no value") for name, value in pairs.items() if not value]
+    faults += [FieldError("secrets", f"{name} stands in the environment as well") for name in pairs if name in plain]
+    return {name: {"value": value, "secret": True} for name, value in pairs.items()}
+
+
+def _secret_names(given: Mapping[str, str]) -> str:
+    """Return the lines of the form's secrets without their values, for these never go back to a browser.
+
+    A line that is not of the right form may be a piece of a value.
+    """
+    faults: list[FieldError] = []
+    names = _pairs("secrets", given, faults)
+    return "" if faults else _lines(dict.fromkeys(names, ""))
+
+
 def _words(name: str, form: Mapping[str, str], faults: list[FieldError]) -> list[str]:
     try:
         return shlex.split(form.get(name, ""))
@@ -178,9 +215,10 @@ def _pairs(name: str, form: Mapping[str, str], faults: list[FieldError]) -> dict
     for number, line in enumerate(form.get(name, "").splitlines(), start=1):
         if line.strip():
             key, sign, value = line.partition("=")
-            if not sign:
+            if sign:
+                found[key.strip()] = value
+            else:
                 faults.append(FieldError(name, f"line {number} is not of the form NAME=value"))
-            found[key.strip()] = value
     return found
 
 

@@ -54,6 +54,26 @@ def test_a_command_behind_two_dashes(script: str) -> None:
     }
 
 
+def test_secrets_come_from_the_environment_or_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_KEY", "from here")
+    (tmp_path / "token").write_text("from there\n")
+    body = submitted("--env", "A=1", "--secret-env", "API_KEY", "--secret-env-file", f"TOKEN={tmp_path}/token", "--", "true")
+    assert body["env"] == {
+        "A": "1",
+        "API_KEY": {"value": "from here", "secret": True},
+        "TOKEN": {"value": "from there", "secret": True},
+    }
+    with pytest.raises(Stop, match="no variable MISSING"):
+        submitted("--secret-env", "MISSING", "--", "true")
+
+
+def test_a_secret_on_the_command_line_is_refused_and_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        submitted("--secret-env", "KEY=s3cret", "--", "true")
+    said = capsys.readouterr().err
+    assert "give the name alone" in said and "s3cret" not in said
+
+
 @pytest.mark.parametrize("words", [[], ["--"], ["nowhere.py"], ["job.unknown"], ["--stdin", "--language", "bash", "-"]])
 def test_what_cannot_be_run_is_a_sentence_and_exit_code_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:

@@ -104,6 +104,33 @@ def test_uploaded_files_are_kept_over_a_fault(site: Site, ann: Browser) -> None:
     assert run is not None and dict(run.spec.files) == {"data.csv": "x,y\n1,2\n"}
 
 
+def test_secrets_never_go_back_to_the_browser(site: Site, ann: Browser) -> None:
+    faulty = ann.send("/new", "/new", script="x", cpu="99", secrets="KEY=s3cret\r\nTOKEN=")
+    assert faulty.status_code == 422 and "s3cret" not in faulty.text
+    assert "TOKEN has no value" in faulty.text and 'id="secrets-problem"' in faulty.text
+    assert Forms(faulty.text).found["/new"]["secrets"] == "KEY=\nTOKEN="
+    for wrong in ("KEY=a\ns3cret", "KEY=s3cret\nPODWIRE_X=s3cret", "A=s3cret"):
+        faulty = ann.send("/new", "/new", script="x", env="A=1", secrets=wrong)
+        assert faulty.status_code == 422 and "s3cret" not in faulty.text, wrong
+        assert 'id="secrets-problem"' in faulty.text and 'id="env-problem"' not in faulty.text, wrong
+    answer = ann.send("/new", "/new", script="x", env="A=1", secrets="KEY=s3cret=")
+    run_id = answer.location.rsplit("/")[-1]
+    run = site.services.runs.get(run_id)
+    assert run is not None and (dict(run.spec.env), run.spec.secrets) == ({"A": "1"}, ("KEY",))
+    assert site.services.runs.secrets(run_id) == {"KEY": "s3cret="}
+    pages = [ann.get(f"/runs/{run_id}").text, ann.get("/runs").text, ann.get(f"/new?from={run_id}").text]
+    assert not any("s3cret" in text for text in pages)
+    assert "<dt>Secrets</dt><dd>KEY</dd>" in pages[0]
+    assert Forms(pages[2]).found["/new"]["secrets"] == "KEY="
+
+
+def test_the_same_form_with_another_secret_is_another_run(ann: Browser) -> None:
+    form = {**Forms(ann.get("/new").text).found["/new"], "script": "x", "secrets": "KEY=1"}
+    first = ann.client.post("/new", data=form).location
+    assert ann.client.post("/new", data=form).location == first
+    assert ann.client.post("/new", data={**form, "secrets": "KEY=2"}).location != first
+
+
 CLUSTER = {
     "launcher": "kubernetes",
     "kube_namespace": "runs",
