@@ -26,6 +26,15 @@ def test_every_setting_that_is_named_exists() -> None:
 
 
 @pytest.mark.trap("G1")
+def test_every_setting_of_the_cluster_is_explained() -> None:
+    named: set[str] = set()
+    for row in re.findall(r"^\| (`PODWIRE_.*?) \|", TEXT["kubernetes.md"], flags=re.MULTILINE):
+        # A row may shorten the names after its first: `PODWIRE_KUBE_A`, `_B`.
+        named |= {PREFIX + "KUBE" + n if n.startswith("_") else n for n in re.findall(r"`(\w+)`", row)}
+    assert {PREFIX + each.name.upper() for each in fields(Settings) if each.name.startswith("kube_")} - named == set()
+
+
+@pytest.mark.trap("G1")
 def test_every_file_that_is_named_exists() -> None:
     for name, text in TEXT.items():
         for path in re.findall(r"`((?:app|tasks|config|tests|scripts|docs)/[\w./-]*\w)`", text):
