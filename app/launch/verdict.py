@@ -39,6 +39,10 @@ def judge(pod: Json) -> Verdict:
     if agent_over:
         return Verdict(gone=reason or _agent_end(agent))
     runs = "running" in agent
+    fault = _fault(agent.get("waiting") or {}, "The agent's image cannot be had, tell the administrator")
+    if fault and not reason:
+        # Whatever the program's container came to: without the agent's files it could not begin, and nobody can be told.
+        return Verdict(fault=("LaunchFailed", fault[1]), fault_of_agent=True)
     if "terminated" in run:
         return Verdict(exited=_run_end(run["terminated"], reason), agent_runs=runs)
     if reason:
@@ -51,9 +55,6 @@ def judge(pod: Json) -> Verdict:
     fault = _fault(waiting, "The image cannot be had")
     if fault:
         return Verdict(fault=fault, agent_runs=runs)
-    fault = _fault(agent.get("waiting") or {}, "The agent's image cannot be had, tell the administrator")
-    if fault:
-        return Verdict(fault=("LaunchFailed", fault[1]), fault_of_agent=True)
     return Verdict(fault=_unscheduled(status), fault_of_agent=True, agent_runs=runs)
 
 

@@ -108,7 +108,8 @@ def test_a_namespace_that_is_not_there(api: KubeApi, shape: Shape) -> None:
         KubernetesLauncher(api, replace(shape, namespace="not-there")).launch(bash("true", **SMALL))
 
 
-def test_an_image_that_cannot_be_had(api: KubeApi, shape: Shape, nothing_left: None) -> None:
+def test_an_image_that_cannot_be_had(api: KubeApi, shape: Shape, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:
+    monkeypatch.setitem(exec_link.LASTING_S, "ImagePullFailed", 2.0)
     found = examined(
         api, replace(shape, images={**shape.images, "python": "localhost/no-such-image:1"}, languages={"python": ("python3",)})
     )

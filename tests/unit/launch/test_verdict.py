@@ -73,6 +73,7 @@ def test_nothing_more_comes_from_an_agent_that_is_gone(made: dict[str, Any], rea
         (pod(RUNNING, waiting("ImagePullBackOff")), "ImagePullFailed", False),
         (pod(RUNNING, waiting("CreateContainerConfigError")), "LaunchFailed", False),
         (pod(waiting("ImagePullBackOff"), waiting("PodInitializing")), "LaunchFailed", True),
+        (pod(waiting("ImagePullBackOff"), ended(128, "StartError")), "LaunchFailed", True),
         (pod(RUNNING, RUNNING, deleted=True), "PodDeleted", True),
         (pod(RUNNING, RUNNING, deleted=True, conditions=[{"reason": "DeletionByTaintManager"}]), "NodeLost", True),
         (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), "Unschedulable", True),
