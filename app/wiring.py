@@ -60,6 +60,8 @@ def build_services(settings: Settings) -> Services:
         limits=settings.limits(),
         spec_limits=spec_limits,
         max_questions=settings.max_questions,
+        retries=settings.retries(),
+        launch_within_s=settings.launch_within_s,
         lease_s=settings.lease_s,
         renew_s=settings.renew_s,
         tick_s=settings.tick_s,
@@ -131,7 +133,9 @@ def build_crew(services: Services, slots: int) -> Crew:
     return Crew(
         process_id=services.process_id,
         lease_s=services.lease_s,
+        launch_within_s=services.launch_within_s,
         max_questions=services.max_questions,
+        retries=services.retries,
         runs=services.runs,
         chunks=services.chunks,
         questions=services.questions,

@@ -15,6 +15,7 @@ from typing import Any
 from app.domain.admission import Limits
 from app.domain.errors import SettingsError
 from app.domain.images import ImageRules
+from app.domain.retry import MOST_ATTEMPTS, Retries
 from app.domain.spec import SpecLimits
 
 PREFIX = "PODWIRE_"
@@ -44,6 +45,15 @@ class Settings:
     max_pending_per_owner: int = field(default=1_000, metadata={"doc": "runs of one owner that are queued, active or waiting"})
     max_queue: int = field(default=10_000, metadata={"doc": "runs in the queue, over all owners"})
     max_questions: int = field(default=100, metadata={"doc": "questions that one run may ask"})
+    max_attempts: int = field(
+        default=3, metadata={"doc": "attempts of a run that fails before its code began, the first one included"}
+    )
+    retry_backoff_s: float = field(
+        default=5.0, metadata={"doc": "wait before the second attempt; twice as long before each further one"}
+    )
+    launch_within_s: float = field(
+        default=30.0, metadata={"doc": "how long one attempt's launch is tried while the launcher cannot be used"}
+    )
     max_request_bytes: int = field(default=16 * 1024 * 1024, metadata={"doc": "largest accepted request body"})
     max_cpu: float = field(default=4.0, metadata={"doc": "largest cpu of a run, in cores"})
     max_memory_bytes: int = field(default=4 * 1024**3, metadata={"doc": "largest memory of a run"})
@@ -110,6 +120,8 @@ class Settings:
         if self.launcher == "kubernetes":
             faults += [f"PODWIRE_{n.upper()} is missing" for n in ("kube_namespace", "kube_agent_image") if not getattr(self, n)]
         faults += [f"PODWIRE_{name.upper()} must be a JSON {kind.__name__}" for name, kind in _JSON if not self._is(name, kind)]
+        if not 1 <= self.max_attempts <= MOST_ATTEMPTS:
+            faults.append(f"PODWIRE_MAX_ATTEMPTS must lie between 1 and {MOST_ATTEMPTS}")
         if not self.renew_s * 2 < self.lease_s:
             faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
         try:
@@ -133,6 +145,10 @@ class Settings:
     def limits(self) -> Limits:
         """Return the admission limits."""
         return Limits(self.max_pending_per_owner, self.max_active_per_owner, self.max_queue, self.max_active)
+
+    def retries(self) -> Retries:
+        """Return when failed attempts are followed by others."""
+        return Retries(self.max_attempts, self.retry_backoff_s)
 
     def spec_limits(self) -> SpecLimits:
         """Return the maxima for one run."""

@@ -183,7 +183,8 @@ class PodLife(Life):
 
     def _exited_as(self, body: dict[str, object]) -> str | None:
         """Take a supervisor's word for how the container ended, unless its first process gave its own before."""
-        end = {key: body.get(key) for key in ("exit_code", "signal", "reason", "message") if body.get(key) is not None}
+        keys = ("exit_code", "signal", "reason", "message", "began", "hopeless")
+        end = {key: body.get(key) for key in keys if body.get(key) is not None}
         own = self._own_word or {}
         if not own and self._status is None:
             self._use = None  # the answer to a question asked before the end, which says nothing about the end

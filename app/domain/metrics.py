@@ -193,7 +193,7 @@ METRICS = (
 def of_step(before: Run, after: Run) -> list[Increment]:
     """Return what a lifecycle step adds: the wait of a run that leaves the queue to be started, the end of one that ends."""
     if before.status is Status.QUEUED and after.status is Status.STARTING and after.dispatched_at is not None:
-        return [QUEUE_WAIT.observe(after.dispatched_at - before.created_at, before.priority.value)]
+        return [QUEUE_WAIT.observe(after.dispatched_at - before.queued_at, before.priority.value)]
     if after.outcome is not None and after.status.final:
         return [ENDED_RUNS.count(after.status.value, after.outcome.reason.value)]
     return []

@@ -66,13 +66,17 @@ class Launcher(Protocol):
         Raises: LaunchRefused (permanent), LauncherUnavailable (try again).
         """
 
-    def connect(self, attempt: Attempt, position: int) -> Link:
-        """Follow the attempt's records from the spool position. Raises: LauncherUnavailable (try again), AttemptGone."""
+    def connect(self, attempt: Attempt, position: int, on_start: Callable[[], None] = lambda: None) -> Link:
+        """Follow the attempt's records from the spool position. Raises: LauncherUnavailable (try again), AttemptGone.
 
-    def remove(self, attempt: Attempt) -> None:
+        `on_start` is called before every word to start, in a place where programs wait for one; if it raises, none is given.
+        """
+
+    def remove(self, attempt: Attempt) -> bool:
         """End whatever of the attempt is still there and remove it, so that it can never start again.
 
-        Idempotent. Raises: LauncherUnavailable.
+        Say whether its program may have begun without a word to start, now and whenever asked again. Idempotent.
+        Raises: LauncherUnavailable, with `may_have_begun`.
         """
 
     def present(self) -> list[tuple[str, int]]:

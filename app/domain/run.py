@@ -1,4 +1,4 @@
-"""The run: its statuses, reasons, priorities and the frozen record that every layer passes around.
+"""The run: its statuses, priorities and the frozen record that every layer passes around.
 
 No rules of change (see lifecycle).
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.evidence import Evidence
+from app.domain.reason import Reason as Reason
 from app.domain.spec import RunSpec
 
 
@@ -40,32 +41,6 @@ class Status(StrEnum):
 FINAL = frozenset({Status.SUCCEEDED, Status.FAILED, Status.CANCELLED, Status.TIMED_OUT, Status.EXPIRED})
 ACTIVE = frozenset({Status.STARTING, Status.RUNNING, Status.STOPPING})
 SUPERVISED = ACTIVE | {Status.WAITING}
-
-
-class Reason(StrEnum):
-    """Why a run ended: the closed list."""
-
-    COMPLETED = "Completed"
-    NON_ZERO_EXIT = "NonZeroExit"
-    SIGNALLED = "Signalled"
-    OOM_KILLED = "OOMKilled"
-    OUTPUT_LIMIT = "OutputLimit"
-    DISK_LIMIT = "DiskLimit"
-    EVICTED = "Evicted"
-    NODE_LOST = "NodeLost"
-    POD_DELETED = "PodDeleted"
-    IMAGE_PULL_FAILED = "ImagePullFailed"
-    INVALID_IMAGE = "InvalidImage"
-    INVALID_SPEC = "InvalidSpec"
-    UNSCHEDULABLE = "Unschedulable"
-    QUOTA_EXCEEDED = "QuotaExceeded"
-    LAUNCH_FAILED = "LaunchFailed"
-    AGENT_LOST = "AgentLost"
-    RUN_TIMEOUT = "RunTimeout"
-    QUEUE_TIMEOUT = "QueueTimeout"
-    QUESTION_UNANSWERED = "QuestionUnanswered"
-    CANCELLED_BY_USER = "CancelledByUser"
-    CANCELLED_BY_ADMIN = "CancelledByAdmin"
 
 
 class Priority(StrEnum):
@@ -134,7 +109,9 @@ class Run:
     started_at: float | None = None
     ended_at: float | None = None
     queue_deadline_at: float | None = None
+    queued_again_at: float | None = None
     not_before: float | None = None
+    let_go_at: float | None = None
     deadline_at: float | None = None
     waiting_since: float | None = None
     stopping_since: float | None = None
@@ -144,3 +121,8 @@ class Run:
     outcome: Outcome | None = None
     evidence: Evidence = field(default_factory=Evidence)
     archived: Progress = field(default_factory=Progress)
+
+    @property
+    def queued_at(self) -> float:
+        """When it entered the queue for its present attempt."""
+        return self.created_at if self.queued_again_at is None else self.queued_again_at

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from app.domain.errors import FieldError
 from app.domain.images import ImageRules
+from app.domain.retry import Retry, check_retry
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*\Z")
@@ -45,13 +46,18 @@ class RunSpec:
     network: bool = True
     stdin: bool = False
     labels: Mapping[str, str] = field(default_factory=dict)
+    retry: Retry | None = None
 
     def to_json(self) -> dict[str, object]:
-        """Return the stored form: plain JSON values under the same names."""
+        """Return the stored form: plain JSON values under the same names.
+
+        What came later is left out where it is not used: so such a spec has the form, and the hashes, that it had before.
+        """
         stored = asdict(self)
         if not self.secrets:
-            # So a spec without any has the form, and the hashes, that it had before there were secrets.
             del stored["secrets"]
+        if self.retry is None:
+            del stored["retry"]
         return stored
 
     @classmethod
@@ -60,6 +66,8 @@ class RunSpec:
         known = {name: stored[name] for name in cls.__dataclass_fields__ if name in stored}
         for name in ("command", "args", "secrets"):
             known[name] = tuple(known.get(name) or ())  # type: ignore[arg-type]
+        if isinstance(retry := known.get("retry"), Mapping):
+            known["retry"] = Retry(retry.get("max_attempts"), tuple(retry.get("reasons") or ()))
         return cls(**known)  # type: ignore[arg-type]
 
     @property
@@ -95,7 +103,7 @@ class SpecLimits:
 def check_spec(spec: RunSpec, limits: SpecLimits, secrets: Mapping[str, str] | None = None) -> list[FieldError]:
     """Return everything that is wrong with the spec and its secrets, each with its field; empty when it can be accepted."""
     what = [*_check_code(spec, limits), *_check_image(spec, limits), *_check_sizes(spec, limits)]
-    return [*what, *_check_env(spec, secrets or {}, limits), *_check_names(spec, limits)]
+    return [*what, *_check_env(spec, secrets or {}, limits), *_check_names(spec, limits), *check_retry(spec.retry)]
 
 
 def _check_code(spec: RunSpec, limits: SpecLimits) -> list[FieldError]:

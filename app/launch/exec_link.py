@@ -12,6 +12,7 @@ import logging
 import select
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,8 +70,9 @@ class Cluster:
 class ExecLink:
     """A link to one attempt's agent."""
 
-    def __init__(self, cluster: Cluster, attempt: Attempt, position: int) -> None:
-        """Contact nothing yet; `read` does. `attempt.handle` is the pod's uid."""
+    def __init__(self, cluster: Cluster, attempt: Attempt, position: int, on_start: Callable[[], None] = lambda: None) -> None:
+        """Contact nothing yet; `read` does. `attempt.handle` is the pod's uid; `on_start` is called before the word to start."""
+        self._on_start = on_start
         self._cluster, self._attempt, self._position = cluster, attempt, position
         self._name, self._uid = pod_name(attempt), str(attempt.handle)
         self._bell, self._follower = Bell(), Follower(position)
@@ -211,7 +213,8 @@ class ExecLink:
             connection.close()
 
     def _let_start(self) -> None:
-        """Hand the files over and let the program begin."""
+        """Hand the files over and let the program begin, once it is known to others that it may have."""
+        self._on_start()
         spec = self._attempt.spec
         files = dict(spec.files)
         if spec.script is not None:
@@ -285,11 +288,12 @@ class ExecLink:
         self._look_at = min(self._look_at, time.monotonic() + max(0.1, longest_s - lasted_s))
         if lasted_s < longest_s:
             return None
+        hopeless = longest_s == HOPELESS_S
         if verdict.fault_of_agent:
             if not self._heard:  # while it speaks, it is there
                 self._end(reason, message)
             return None
-        return never(reason, message)
+        return never(reason, message, hopeless=hopeless)
 
     def _ask_for_news_if_due(self) -> None:
         """Ask for the pod's events while the program takes its time to start; nobody needs them otherwise."""

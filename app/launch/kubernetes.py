@@ -9,6 +9,7 @@ overtaken supervisor creates after a removal never runs: it is left over, and re
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused, PodwireError
@@ -81,21 +82,24 @@ class KubernetesLauncher:
             logger.error("run %s: configuration error: no pod: %s; %s", attempt.run_id, failure, SEE_DOCTOR)
         return error
 
-    def connect(self, attempt: Attempt, position: int) -> Link:
+    def connect(self, attempt: Attempt, position: int, on_start: Callable[[], None] = lambda: None) -> Link:
         """Follow the attempt's records from the spool position; the link dials while it is read.
 
         Raises: LauncherUnavailable when the attempt's uid is not stored.
         """
         if attempt.handle is None:
             raise LauncherUnavailable("The run's pod is not known yet.")
-        return ExecLink(self._cluster, attempt, position)
+        return ExecLink(self._cluster, attempt, position, on_start)
 
-    def remove(self, attempt: Attempt) -> None:
-        """Delete the attempt's pod, if it is ours and the very one whose uid is stored. Raises: LauncherUnavailable."""
+    def remove(self, attempt: Attempt) -> bool:
+        """Delete the attempt's pod, if it is ours and the very one whose uid is stored. Raises: LauncherUnavailable.
+
+        Programs wait for the word here, so nothing begins without one.
+        """
         try:
             uid = attempt.handle or self._uid_of_ours(attempt)
             if uid is None:
-                return
+                return False
             self._cluster.said.pop(uid, None)
             body: Json = {"gracePeriodSeconds": REMOVE_WITHIN_S, "preconditions": {"uid": uid}}
             self._api.call("DELETE", f"{self._pods}/{pod_name(attempt)}", {"apiVersion": "v1", "kind": "DeleteOptions", **body})
@@ -103,6 +107,7 @@ class KubernetesLauncher:
             # 409: the pod of this uid is gone, and another has its name.
             if not failure.missing and failure.status != 409:
                 raise unavailable(failure) from failure
+        return False
 
     def _uid_of_ours(self, attempt: Attempt) -> str | None:
         pod = self._cluster.get(pod_name(attempt))

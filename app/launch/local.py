@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused
@@ -37,6 +37,7 @@ SPAWN_WITHIN_S = 15.0
 DIE_WITHIN_S = 5.0
 SWEEP_EVERY_S = 60.0
 LEFTOVER_S = 3600.0
+TAKEN = "taken"
 
 
 class LocalLauncher:
@@ -90,8 +91,8 @@ class LocalLauncher:
             if draft.exists():
                 folders.delete(draft)
 
-    def connect(self, attempt: Attempt, position: int) -> Link:
-        """Follow the attempt's records from the spool position.
+    def connect(self, attempt: Attempt, position: int, on_start: Callable[[], None] = lambda: None) -> Link:
+        """Follow the attempt's records from the spool position. Programs wait for no word here.
 
         Raises: LauncherUnavailable while the agent is not up yet, AttemptGone when there is no such attempt.
         """
@@ -118,24 +119,31 @@ class LocalLauncher:
         except (OSError, subprocess.SubprocessError) as error:
             raise LauncherUnavailable(f"The run's agent could not be reached: {error}.") from error
 
-    def remove(self, attempt: Attempt) -> None:
+    def remove(self, attempt: Attempt) -> bool:
         """End whatever of the attempt is still there and remove it, so that it can never start again.
 
-        Raises: LauncherUnavailable.
+        Say whether an agent ever took it, which the tombstone remembers. Raises: LauncherUnavailable.
         """
         name = folders.name_of(attempt)
-        folder = self._attempts / name
+        folder, tombstone = self._attempts / name, self._removed / name
         try:
-            (self._removed / name).touch(mode=0o600)
+            tombstone.touch(mode=0o600)
+            self._bury(folder, tombstone)
+            return tombstone.read_text() == TAKEN
+        except OSError as error:
+            raise LauncherUnavailable(f"The attempt could not be removed: {error}.", may_have_begun=True) from error
+
+    def _bury(self, folder: Path, tombstone: Path) -> None:
+        try:
             if folder.exists():
                 _end_processes(folder)
+                if (folder / "started").exists():
+                    tombstone.write_text(TAKEN)
                 trash = self._trash / uuid.uuid4().hex
                 os.rename(folder, trash)
                 folders.delete(trash)
         except FileNotFoundError:
             return  # another process removes it at the same time
-        except OSError as error:
-            raise LauncherUnavailable(f"The attempt could not be removed: {error}.") from error
 
     def present(self) -> list[tuple[str, int]]:
         """Return (run id, attempt number) of all that has not been removed. Raises: LauncherUnavailable."""

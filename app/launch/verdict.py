@@ -51,7 +51,7 @@ def judge(pod: Json) -> Verdict:
     waiting = run.get("waiting") or {}
     if waiting.get("reason") == "InvalidImageName":
         message = f"The image's name is not valid: {waiting.get('message', '')}"
-        return Verdict(exited=never("InvalidImage", message), agent_runs=runs)
+        return Verdict(exited=never("InvalidImage", message, hopeless=True), agent_runs=runs)
     fault = _fault(waiting, "The image cannot be had")
     if fault:
         return Verdict(fault=fault, agent_runs=runs)
@@ -104,9 +104,10 @@ def _run_end(ended: Json, pod_reason: tuple[str, str] | None) -> Json:
     return body
 
 
-def never(reason: str, message: str) -> Json:
-    """Return the body of EXITED for a program that will not begin."""
-    return {"exit_code": None, "signal": None, "reason": reason, "message": message[:1000].strip()}
+def never(reason: str, message: str, *, hopeless: bool = False) -> Json:
+    """Return the body of EXITED for a program that did not begin and will not; `hopeless` when another would not either."""
+    why: Json = {"reason": reason, "message": message[:1000].strip(), "began": False}
+    return {"exit_code": None, "signal": None, **why, **({"hopeless": True} if hopeless else {})}
 
 
 def _fault(waiting: Json, words: str) -> tuple[str, str] | None:

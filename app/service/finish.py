@@ -1,4 +1,4 @@
-"""End a run that nobody supervises because it never left the queue. A supervised run is ended by its supervisor alone."""
+"""End a run that nobody supervises because it is in the queue. A supervised run is ended by its supervisor alone."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ logger = logging.getLogger(__name__)
 
 
 def finish_queued(services: Services, run: Run, outcome: Outcome) -> Run:
-    """Write the outcome and the log's only event, the end, in one transaction. Raises: Fenced when it left the queue."""
-    now = services.runs.now()
+    """Write the outcome and the end event in one transaction. Raises: Fenced when it left the queue."""
+    now, log = services.runs.now(), run.archived
     after = transition(run, Step.END, now, outcome=outcome)
-    end = Entry(1, encode(1, 1, now, Kind.END, end_fields(outcome, 0, 0)))
-    services.runs.finish(run, after, Chunk.pack([end], 1, 0, 0, 0), Progress(1, 1, 0, 0))
-    _announce(services, run.id, end)
+    seq = log.seq + 1
+    end = Entry(seq, encode(log.epoch, seq, now, Kind.END, end_fields(outcome, log.offset, 0)))
+    chunk = Chunk.pack([end], log.epoch, log.offset, log.offset, log.spool)
+    services.runs.finish(run, after, chunk, Progress(log.epoch, seq, log.offset, log.spool))
+    _announce(services, run, end)
     return after
 
 
-def _announce(services: Services, run_id: str, end: Entry) -> None:
-    """Tell watchers now; without this they find it in SQL at their next check. No writer can ever be in the way: token 0."""
+def _announce(services: Services, run: Run, end: Entry) -> None:
+    """Tell watchers now; without this they find it in SQL at their next check. No writer is in the way: the run's token, which
+    is 0 before the first attempt, is higher than that of any former one.
+    """
     try:
-        services.log.open(run_id, 0, 1, 0)
-        services.log.append(run_id, 0, 1, [end])
+        services.log.open(run.id, run.token, run.archived.epoch, run.archived.seq)
+        services.log.append(run.id, run.token, run.archived.epoch, [end])
     except LiveUnavailable as error:
-        logger.info("run %s: its end is not announced: %s", run_id, error)
+        logger.info("run %s: its end is not announced: %s", run.id, error)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.admission import Limits
 from app.domain.ports import EventLog, Launcher, Nudges, Publisher, Uses
+from app.domain.retry import Retries
 from app.domain.spec import SpecLimits
 from app.store.chunks import ChunkStore
 from app.store.counters import Counters
@@ -37,3 +38,5 @@ class Services:
     lease_s: float
     renew_s: float
     tick_s: float
+    retries: Retries = field(default_factory=Retries)
+    launch_within_s: float = 30.0

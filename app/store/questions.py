@@ -37,8 +37,8 @@ ASKING_RUN = (
     .with_for_update()
 )
 
-# How many questions a run has asked, over all attempts.
-COUNT = select(func.count()).where(questions.c.run_id == bindparam("run"))
+# How many questions an attempt has asked.
+COUNT = select(func.count()).where(questions.c.run_id == bindparam("run"), questions.c.attempt == bindparam("which"))
 
 # A new open question.
 INSERT = (
@@ -119,6 +119,13 @@ CLOSE = (
     .returning(*questions.c)
 )
 
+# The same of all questions of an attempt that is over.
+CLOSE_QUESTIONS = (
+    update(questions)
+    .where(questions.c.run_id == bindparam("run"), IS_OPEN)
+    .values(state=QuestionState.CLOSED.value, answered_at=db_now())
+)
+
 
 class QuestionStore:
     """The questions. Every method raises StoreUnavailable when the database cannot be reached."""
@@ -140,7 +147,7 @@ class QuestionStore:
             earlier = connection.execute(GET, {"question": identity}).one_or_none()
             if earlier is not None:
                 return _question(earlier), False
-            _check_count(connection, run_id, max_questions)
+            _check_count(connection, run_id, attempt, max_questions)
             row = {"id": identity, "run_id": run_id, "owner_id": run.owner_id, "attempt": attempt, **_columns(asked)}
             return _question(connection.execute(INSERT, row).one()), True
 
@@ -209,8 +216,8 @@ class QuestionStore:
             return _question(row) if row is not None else None
 
 
-def _check_count(connection: Connection, run_id: str, max_questions: int) -> None:
-    count = connection.execute(COUNT, {"run": run_id}).scalar_one()
+def _check_count(connection: Connection, run_id: str, attempt: int, max_questions: int) -> None:
+    count = connection.execute(COUNT, {"run": run_id, "which": attempt}).scalar_one()
     if count >= max_questions:
         raise LimitReached(
             f"This run has asked {count} questions; the limit is {max_questions}.",

@@ -1,6 +1,6 @@
 """The runs: what is stored of them, how they are found, saved and ended. Each public method is one transaction.
 
-Submitting, queueing and leasing are parts with modules of their own; RunStore has them all.
+Submitting, queueing, leasing and trying again are parts with modules of their own; RunStore has them all.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.admission import Tally
 from app.domain.errors import Fenced, NotFound
 from app.domain.person import Person
-from app.domain.question import QuestionState
 from app.domain.run import Priority, Progress, Run, Status
 from app.store import moves
 from app.store import tallies as counts
+from app.store.attempts import Attempts
 from app.store.chunks import Chunk, insert_chunk
 from app.store.engine import begin, db_now, reading
+from app.store.questions import CLOSE_QUESTIONS
 from app.store.queue import GET, Queue
 from app.store.rows import changed, lifecycle_of, run_of, storable
 from app.store.run_secrets import RunSecrets, wipe
 from app.store.submissions import Submissions
 from app.store.supervision import Supervision
-from app.store.tables import IS_OPEN, questions, run_labels, runs, ticks
+from app.store.tables import run_labels, runs, ticks
 
 # Ask for the end of a run that has not ended; the first request stays.
 REQUEST_CANCEL = (
@@ -32,13 +33,6 @@ REQUEST_CANCEL = (
     .where(runs.c.id == bindparam("run"), runs.c.ended_at.is_(None), runs.c.cancel_requested_at.is_(None))
     .values(cancel_requested_at=db_now(), cancelled_by=bindparam("by"))
     .returning(*runs.c)
-)
-
-# The ended run's open questions get no answer any more.
-CLOSE_QUESTIONS = (
-    update(questions)
-    .where(questions.c.run_id == bindparam("run"), IS_OPEN)
-    .values(state=QuestionState.CLOSED.value, answered_at=db_now())
 )
 
 # Take the turn at some periodic work when the last one is over. The same SQL on both databases.
@@ -55,7 +49,7 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Supervision, RunSecrets):
+class RunStore(Submissions, Queue, Supervision, Attempts, RunSecrets):
     """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:

@@ -95,8 +95,12 @@ runs = Table(
     Column("archived_seq", BigInteger, nullable=False, server_default="0"),
     Column("archived_offset", BigInteger, nullable=False, server_default="0"),
     Column("archived_spool", BigInteger, nullable=False, server_default="0"),
+    # When the run came back into the queue for its present attempt, if that is not the first.
+    Column("queued_again_at", Double),
     # A queued run is not dispatched before this time.
     Column("not_before", Double),
+    # When the present attempt's program got the word to start, in a place where it waits for one.
+    Column("let_go_at", Double),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(128)),
     # The largest column comes last, so that reading the others does not walk over it.
@@ -130,6 +134,28 @@ Index(
     unique=True,
     sqlite_where=runs.c.idempotency_key.is_not(None),
     postgresql_where=runs.c.idempotency_key.is_not(None),
+)
+
+# The attempts of runs before the present one, which is in `runs`. An attempt has a part of the run's log: these events and bytes.
+attempts = Table(
+    "attempts",
+    metadata,
+    _of_run(primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("started_at", Double),
+    Column("ended_at", Double, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("reason", String(32), nullable=False),
+    Column("message", Text, nullable=False),
+    Column("exit_code", Integer),
+    Column("signal", String(16)),
+    Column("peak_memory_bytes", BigInteger),
+    Column("cpu_seconds", Double),
+    Column("evidence", Text),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False),
+    Column("first_offset", BigInteger, nullable=False),
+    Column("last_offset", BigInteger, nullable=False),
 )
 
 # A copy of every label, for searching; the truth is in the spec.

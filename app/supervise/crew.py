@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.domain.ports import EventLog, Launcher, Uses
+from app.domain.retry import Retries
 from app.store.chunks import ChunkStore
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
@@ -54,4 +55,6 @@ class Crew:
     wakes: Wakes
     clock: DatabaseClock
     on_release: Callable[[], None]
+    retries: Retries = field(default_factory=Retries)
+    launch_within_s: float = 30.0
     halt: threading.Event = field(default_factory=threading.Event)

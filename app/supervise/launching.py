@@ -15,15 +15,13 @@ from app.supervise.tenure import RETRY_S, Tenure
 
 logger = logging.getLogger(__name__)
 
-LAUNCH_WITHIN_S = 120.0
-
 
 class NotLaunched(Exception):
-    """The attempt did not start and must not: the outcome says why."""
+    """The attempt did not start and must not: the outcome says why. `hopeless` when another would not start either."""
 
-    def __init__(self, outcome: Outcome) -> None:
-        """Keep the outcome that the run is to end with."""
-        self.outcome = outcome
+    def __init__(self, outcome: Outcome, *, hopeless: bool = False) -> None:
+        """Keep the outcome that the attempt ends with."""
+        self.outcome, self.hopeless = outcome, hopeless
         super().__init__(outcome.message)
 
 
@@ -33,7 +31,7 @@ class Launching:
     def __init__(self, tenure: Tenure, run: Run, attempt: Attempt) -> None:
         """Nothing is asked of the launcher yet."""
         self._tenure, self._crew, self._run, self._attempt = tenure, tenure.crew, run, attempt
-        self._give_up_at = time.monotonic() + LAUNCH_WITHIN_S
+        self._give_up_at = time.monotonic() + self._crew.launch_within_s
         self._told = False
 
     def handle(self) -> str:
@@ -46,7 +44,7 @@ class Launching:
             try:
                 return self._crew.launcher.launch(attempt)
             except LaunchRefused as error:
-                raise NotLaunched(_outcome(error, Reason.INVALID_SPEC)) from error
+                raise NotLaunched(_outcome(error, Reason.INVALID_SPEC), hopeless=True) from error
             except LauncherUnavailable as error:
                 logger.warning("run %s: not launched yet: %s", self._run.id, error)
                 self._bear(error)

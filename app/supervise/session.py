@@ -85,10 +85,17 @@ class Learnt:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The attempt is over: write the outcome. `withheld_bytes` were written by the program beyond the output cap."""
+    """The attempt is over: write the outcome. `withheld_bytes` were written by the program beyond the output cap.
+
+    `never_began`: it is certain that the program did not. `hopeless`: another attempt would end the same. `for_good`: there
+    must be none.
+    """
 
     outcome: Outcome
     withheld_bytes: int = 0
+    never_began: bool = False
+    hopeless: bool = False
+    for_good: bool = False
 
 
 Action = Write | Ask | Announce | Tell | Move | Acked | Learnt | End
@@ -130,8 +137,17 @@ class Session:
             # Until the program has started, its START is still to be saved, and carries this.
             return [Learnt()] if learnt and self.run.status is not Status.STARTING else []
         if record.kind == Wire.EXIT:
-            return [End(self._outcome(body), int(body.get("withheld_bytes") or 0))]
+            return [self._end(body)]
         return []
+
+    def _end(self, body: dict[str, object]) -> End:
+        withheld = body.get("withheld_bytes")
+        return End(
+            self._outcome(body),
+            withheld if isinstance(withheld, int) else 0,
+            never_began=body.get("began") is False,
+            hopeless=bool(body.get("hopeless") or body.get("launch_error")),
+        )
 
     def _output(self, record: Record) -> Write:
         stream = "stdout" if record.kind == Wire.STDOUT else "stderr"

@@ -20,10 +20,11 @@ from app.domain.run import Outcome, Reason, Run, Status
 from app.domain.use import Use
 from app.supervise.crew import Crew
 from app.supervise.dialogue import Dialogue
+from app.supervise.ending import Ending, began_after
 from app.supervise.facts import RECALLED_EVENTS, Facts
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.runlog import RunLog
-from app.supervise.session import Acked, Action, Announce, Ask, End, Learnt, Move, Session, Tell, Write, end_event_fields
+from app.supervise.session import Acked, Action, Announce, Ask, End, Learnt, Move, Session, Tell, Write
 from app.supervise.tenure import RETRY_S, Tenure
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Supervisor:
         self._crew, self._log = crew, log
         self._tenure = Tenure(crew, run, log)
         self._session = Session(run, log.top.offset, Facts(run, crew.lease_s))
+        self._ending = Ending(self._tenure, lambda: began_after(lambda: crew.launcher.remove(self._attempt)))
         self._dialogue = Dialogue(self._tenure, run, self._tell)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
         self._link: Link | None = None
@@ -53,6 +55,8 @@ class Supervisor:
         self._attend_at = self._publish_at = self._heard_at = 0.0
         self._began_at = time.monotonic()
         self._ended = False
+        # The last event of the attempts before this one.
+        self._before = 0
 
     def wake(self) -> None:
         """Look at the run's row now."""
@@ -76,13 +80,16 @@ class Supervisor:
     def give_up(self) -> None:
         """End the run because of a fault of ours, whatever state it is in. Raises: Fenced."""
         message = "Podwire could not go on with this run because of an internal error; the log of the workers says more."
-        self._end_before_start(Outcome(Status.FAILED, Reason.AGENT_LOST, message))
+        self._end_before_start(End(Outcome(Status.FAILED, Reason.AGENT_LOST, message), for_good=True))
 
     # --- the beginning
 
     def _begin(self) -> None:
         run = self._session.run
-        if self._log.top.seq == 0:
+        if run.attempt > 1:
+            former = self._tenure.persist(lambda: self._crew.runs.former_attempts(run.id))
+            self._before = former[-1].last_seq
+        if self._log.top.seq == self._before:
             fields: dict[str, object] = {"status": Status.STARTING.value, "attempt": run.attempt}
             self._log.add(self._tenure.now(), Kind.STATUS, fields)
         self._log.publish()
@@ -96,17 +103,25 @@ class Supervisor:
         try:
             handle = Launching(self._tenure, run, self._attempt).handle()
         except NotLaunched as error:
-            return self._end_before_start(error.outcome)
+            return self._end_before_start(End(error.outcome, hopeless=error.hopeless))
         except AttemptGone:
             return self._perform([self._session.lost()])
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle)
         self._tenure.persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle, self._session.facts.evidence))
 
-    def _end_before_start(self, outcome: Outcome) -> None:
-        """End a run that must not go on; the attempt is removed first, so that it never can."""
+    def _end_before_start(self, end: End) -> None:
+        """End an attempt that must not go on; it is removed first, so that it never can."""
         self._remove()
-        self._perform([End(outcome)])
+        self._perform([end])
+
+    def _on_start(self) -> None:
+        """Note that the program may begin from here on, before it is let go."""
+        run = self._session.run
+        if run.let_go_at is None:
+            now = self._tenure.now()
+            self._tenure.persist(lambda: self._crew.runs.let_go(run.id, run.token, now))
+            self._session.run = replace(run, let_go_at=now)
 
     # --- the loop
 
@@ -134,7 +149,7 @@ class Supervisor:
 
     def _connected(self) -> Link:
         if self._link is None:
-            self._link = self._crew.launcher.connect(self._attempt, self._log.top.spool)
+            self._link = self._crew.launcher.connect(self._attempt, self._log.top.spool, self._on_start)
             self._told.clear()
             self._attend_at = 0.0
             self._heard_at = time.monotonic()
@@ -263,16 +278,16 @@ class Supervisor:
     def _recall_facts(self) -> None:
         facts, run = self._session.facts, self._session.run
         if facts.lacks(self._log.top.offset):
-            facts.recall(self._tenure.persist(lambda: self._crew.chunks.read(run.id, 0, RECALLED_EVENTS)))
+            facts.recall(self._tenure.persist(lambda: self._crew.chunks.read(run.id, self._before, RECALLED_EVENTS)))
 
     # --- the end
 
     def _end(self, end: End) -> None:
-        """Write the outcome, the rest of the log and its end event in one transaction; then tidy up."""
+        """Write the end of the attempt; then tidy up."""
         while self._tenure.persist(self._log.archive):
             pass
         self._recall_facts()
-        self._tenure.persist(lambda: self._finish(end))
+        self._ending.write(self._session.run, end, self._session.facts)
         self._ended = True
         try:
             if self._link:
@@ -281,16 +296,6 @@ class Supervisor:
             logger.debug("run %s: agent left by itself", self._session.run.id)
         self._remove()
         self._crew.on_release()
-
-    def _finish(self, end: End) -> None:
-        before = self._session.run
-        with self._log.holding_archive():
-            now = self._tenure.now()
-            after = self._session.facts.of(transition(before, Step.END, now, outcome=end.outcome))
-            entry = self._log.compose(now, Kind.END, end_event_fields(end, self._log.top.offset))
-            self._crew.runs.finish(before, after, *self._log.last_chunk(entry))
-        self._log.ended(entry)
-        logger.info("run %s: %s, %s", before.id, end.outcome.status, end.outcome.reason)
 
     def _remove(self) -> None:
         try:

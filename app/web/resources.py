@@ -236,7 +236,7 @@ def run_resource(run: Run, wait: Wait | None = None, dispatch: str | None = None
 def evidence_resource(run: Run) -> EvidenceResource:
     """Return what is known of the run's present attempt."""
     known = run.evidence
-    times = phases(known, run.created_at, run.ended_at)
+    times = phases(known, run.queued_at, run.ended_at)
     limit = run.spec.memory_bytes
     return EvidenceResource(node=known.node, image=known.image, memory_limit_bytes=limit, phases=PhasesResource(**times))
 

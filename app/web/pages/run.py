@@ -65,4 +65,4 @@ def _evidence(run: Run) -> str:
         "memory_limit_bytes": run.spec.memory_bytes,
         "cpu_seconds": outcome.cpu_seconds if outcome else None,
     }
-    return sentence(measures, run.evidence.to_json(), phases(run.evidence, run.created_at, run.ended_at))
+    return sentence(measures, run.evidence.to_json(), phases(run.evidence, run.queued_at, run.ended_at))

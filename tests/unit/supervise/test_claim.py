@@ -41,8 +41,9 @@ class FaultyLauncher:
     def launch(self, attempt: Attempt) -> str:
         raise ValueError("a fault of ours")
 
-    def remove(self, attempt: Attempt) -> None:
+    def remove(self, attempt: Attempt) -> bool:
         self.removed.append(attempt.run_id)
+        return False
 
 
 @pytest.fixture
