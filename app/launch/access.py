@@ -20,10 +20,14 @@ REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What is done with one resource of the core API group. `resource` may name a subresource: `pods/exec`."""
+    """What is done with one resource of the core API group. `resource` may name a subresource: `pods/exec`.
+
+    `only_for`: the runs that need it, where others do without.
+    """
 
     resource: str
     verbs: tuple[str, ...]
+    only_for: str = ""
 
     def __str__(self) -> str:
         """Return it in words: `pods: get, list`."""
@@ -33,7 +37,7 @@ class Rule:
 RULES = (
     Rule("pods", ("get", "list", "watch", "create", "delete")),
     Rule("pods/exec", ("get", "create")),
-    Rule("secrets", ("create", "get", "delete")),
+    Rule("secrets", ("create", "get", "delete"), only_for="runs with secret environment"),
     Rule("events", ("list",)),
 )
 
@@ -61,6 +65,9 @@ def log_lacking(connect: Callable[[], KubeApi], namespace: str) -> None:
     """Log as errors what this process may not do in the namespace. Raises nothing when the cluster cannot be asked."""
     try:
         for rule in lacking(connect(), namespace):
-            logger.error("configuration error: not permitted in namespace %s: %s; %s", namespace, rule, SEE_DOCTOR)
+            if rule.only_for:
+                logger.warning("not permitted in namespace %s: %s; %s are refused", namespace, rule, rule.only_for)
+            else:
+                logger.error("configuration error: not permitted in namespace %s: %s; %s", namespace, rule, SEE_DOCTOR)
     except ApiFailure as failure:
         logger.warning("permissions in the namespace %s not checked: %s", namespace, failure)

@@ -122,7 +122,10 @@ def _permissions(api: KubeApi, shape: Shape) -> Finding:
     advice = (
         f"kubectl apply -n {namespace} -f docs/kubernetes-rbac.yaml\nor add to the rules of the Role that Podwire is bound to:"
     )
-    return Finding(name, State.FAILED, says, f"{advice}\n{access.as_yaml(lacking)}")
+    advice = f"{advice}\n{access.as_yaml(lacking)}"
+    if all(rule.only_for for rule in lacking):
+        return Finding(name, State.WARNING, says, f"Without it {lacking[0].only_for} are refused. To permit it:\n{advice}")
+    return Finding(name, State.FAILED, says, advice)
 
 
 def _pod_security(shape: Shape, namespace: Json | None) -> Finding:

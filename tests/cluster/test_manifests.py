@@ -10,16 +10,18 @@ from app.domain.ids import new_run_id
 from app.domain.ports import Attempt
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
-from app.launch.manifest import Shape, make_pod
-from tests.unit.launch.manifests import SPECS, full
+from app.launch.manifest import Shape, make_pod, make_secret
+from tests.unit.launch.manifests import SECRETS, SPECS, full
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_every_pod_is_accepted_as_restricted(api: KubeApi, shape: Shape, spec: str) -> None:
     pods = f"/api/v1/namespaces/{shape.namespace}/pods"
     for each in (shape, full(shape)):
-        pod = make_pod(Attempt(new_run_id(), 1, SPECS[spec]), each)
-        made = api.call("POST", pods, pod, {"dryRun": "All", "fieldValidation": "Strict"})
+        what, query = Attempt(new_run_id(), 1, SPECS[spec], secrets=SECRETS), {"dryRun": "All", "fieldValidation": "Strict"}
+        pod = make_pod(what, each)
+        made = api.call("POST", pods, pod, query)
+        api.call("POST", f"/api/v1/namespaces/{shape.namespace}/secrets", make_secret(what, each, "uid"), query)
         assert made["metadata"]["name"] == pod["metadata"]["name"]
 
 

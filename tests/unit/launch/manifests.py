@@ -16,6 +16,7 @@ SPECS: Mapping[str, RunSpec] = {
     "files": RunSpec(command=("cat", "a.txt"), files={"a.txt": "text", "b.json": "{}"}),
     "stdin": RunSpec(script="cat", language="bash", stdin=True, network=False),
     "environment": RunSpec(command=("env",), env={"A": "1", "_b": "$(A)", "EMPTY": "", "LONG": "x" * 10_000}),
+    "secrets": RunSpec(command=("env",), env={"A": "1"}, secrets=("TOKEN", "KEY")),
     "least": RunSpec(
         command=("true",), cpu=0.01, memory_bytes=16 * MIB, disk_bytes=MIB, timeout_s=1, grace_s=0, output_limit_bytes=1
     ),
@@ -23,6 +24,7 @@ SPECS: Mapping[str, RunSpec] = {
     "fractions": RunSpec(command=("true",), cpu=1 / 3, memory_bytes=100_000_001, timeout_s=1.5, grace_s=0.1),
     "labels": RunSpec(command=("true",), labels={"team/name": "a.b", "x": "y"}),
 }
+SECRETS = {"TOKEN": "hidden", "KEY": "also hidden"}
 LANGUAGES = {"python": ("python3", "-u"), "bash": ("bash",)}
 PLAIN = Shape("runs", "registry.example/podwire:1", languages=LANGUAGES, default_image="debian:12", allowed_images=("*",))
 

@@ -17,6 +17,9 @@ def test_missing_rights_are_logged_as_configuration_errors(caplog: pytest.LogCap
     assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
     assert "configuration error: not permitted in namespace runs: pods/exec: get; `podwire doctor" in caplog.text
     caplog.clear()
+    log_lacking(lambda: Cluster(denied=("get secrets",)), "runs")  # type: ignore[arg-type,return-value]
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+    caplog.clear()
     log_lacking(lambda: Cluster(), "runs")  # type: ignore[arg-type,return-value]
     assert caplog.records == []
 

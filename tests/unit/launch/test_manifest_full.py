@@ -13,6 +13,7 @@ SPEC = RunSpec(
     image="registry.example:5000/mine/image",
     command=("sh", "-c", "echo $(HOME)"),
     args=("a b",),
+    secrets=("TOKEN",),
     env={"LANG": "de", "PODWIRE_RUN_ID": "mine", "PRICE": "$$"},
     files={"a.txt": "text"},
     cpu=1.5,
@@ -25,7 +26,7 @@ SPEC = RunSpec(
     stdin=True,
     labels={"team": "a"},
 )
-WHAT = Attempt(RUN, 12, SPEC, handle="uid")
+WHAT = Attempt(RUN, 12, SPEC, handle="uid", secrets={"TOKEN": "hidden"})
 EXPECTED = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -97,6 +98,7 @@ EXPECTED = {
                     {"name": "PODWIRE_DIR", "value": "/podwire"},
                     {"name": "PODWIRE_ATTEMPT", "value": "12"},
                     {"name": "PODWIRE_STDIN", "value": "1"},
+                    {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": f"pw-{RUN}-12", "key": "TOKEN"}}},
                 ],
                 "resources": {
                     "requests": {"cpu": "1500m", "memory": "268435456", "ephemeral-storage": "20971520"},

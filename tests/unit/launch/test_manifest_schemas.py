@@ -9,8 +9,8 @@ import pytest
 from kubernetes_validate.utils import all_versions, major_minor
 
 from app.domain.ports import Attempt
-from app.launch.manifest import Shape, make_pod
-from tests.unit.launch.manifests import PLAIN, SHAPES, SPECS
+from app.launch.manifest import Shape, make_pod, make_secret
+from tests.unit.launch.manifests import PLAIN, SECRETS, SHAPES, SPECS
 
 RUN = "r" + "a2" * 9 + "b"
 OLDEST = 29
@@ -25,7 +25,9 @@ def test_the_versions_that_matter_are_there() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_pod_is_what_the_schema_says(version: str, shape: str) -> None:
     for spec in SPECS.values():
-        kubernetes_validate.validate(make_pod(Attempt(RUN, 1, spec), SHAPES[shape]), version, strict=True)
+        what = Attempt(RUN, 1, spec, secrets=SECRETS)
+        kubernetes_validate.validate(make_pod(what, SHAPES[shape]), version, strict=True)
+        kubernetes_validate.validate(make_secret(what, SHAPES[shape], "uid"), version, strict=True)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
