@@ -44,6 +44,7 @@ class Settings:
     max_active_per_owner: int = field(default=10, metadata={"doc": "runs of one owner that may be active at once"})
     max_pending_per_owner: int = field(default=1_000, metadata={"doc": "runs of one owner that are queued, active or waiting"})
     max_queue: int = field(default=10_000, metadata={"doc": "runs in the queue, over all owners"})
+    ageing_s: float = field(default=1800.0, metadata={"doc": "waiting this long makes a run's priority one better; 0 = never"})
     max_questions: int = field(default=100, metadata={"doc": "questions that one run may ask"})
     max_attempts: int = field(
         default=3, metadata={"doc": "attempts of a run that fails before its code began, the first one included"}
@@ -144,7 +145,9 @@ class Settings:
 
     def limits(self) -> Limits:
         """Return the admission limits."""
-        return Limits(self.max_pending_per_owner, self.max_active_per_owner, self.max_queue, self.max_active)
+        return Limits(
+            self.max_pending_per_owner, self.max_active_per_owner, self.max_queue, self.max_active, ageing_s=self.ageing_s
+        )
 
     def retries(self) -> Retries:
         """Return when failed attempts are followed by others."""

@@ -1,6 +1,6 @@
 """Who may enter the queue, who is next, and how the wait is explained. Pure rules: the store counts and locks, this decides.
 
-Weighted fair share and ageing belong here when they come: `order_key` is the one definition of the order.
+The order is in fairshare.
 """
 
 from __future__ import annotations
@@ -8,17 +8,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.errors import LimitReached, QueueFull
-from app.domain.run import Run
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Limits on counts of runs. An owner's pending runs are queued + active + waiting ones."""
+    """The rules of the queue as they are configured: limits on counts of runs, and how long a wait makes a run's priority one
+    better (0 = never). Pending runs are queued + active + waiting ones. None is no limit.
+    """
 
     owner_pending: int = 100
     owner_active: int = 10
     queue_length: int = 10_000
     active: int = 20
+    group_pending: int | None = None
+    group_active: int | None = None
+    ageing_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +60,6 @@ def admit(limits: Limits, owner: Tally, everyone: Tally) -> None:
 def has_place(limits: Limits, owner: Tally, everyone: Tally) -> bool:
     """Say whether one more run of this owner may become active."""
     return owner.active < limits.owner_active and everyone.active < limits.active
-
-
-def order_key(run: Run) -> tuple[int, int]:
-    """The order in which queued runs start: priority first, then submission."""
-    return (run.priority.order, run.sequence)
 
 
 def ordinal(number: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from app.domain.admission import explain_wait, order_key
+from app.domain.admission import explain_wait
 from app.domain.person import Person, visible
 from app.domain.question import Question
 from app.domain.run import Priority, Run, Status
@@ -51,17 +51,15 @@ def list_runs(
 
 def queue(services: Services, person: Person, limit: int = 100) -> list[QueueItem]:
     """Return the queued runs that the person may see, in the order in which they start, with their true positions."""
-    if person.is_admin:
-        return [QueueItem(run, number) for number, run in enumerate(services.runs.queue(limit), start=1)]
-    theirs = services.runs.list(person.id, statuses=[Status.QUEUED], label=None, priority=None, before=None, limit=limit)
-    return [QueueItem(run, services.runs.position(run)) for run in sorted(theirs, key=order_key)]
+    owner = None if person.is_admin else person.id
+    return [QueueItem(run, position) for position, run in services.runs.queue(limit, owner, services.limits.ageing_s)]
 
 
 def wait_of(services: Services, run: Run) -> Wait | None:
     """Return why the run waits; None when it is not queued."""
     if run.status is not Status.QUEUED:
         return None
-    position = services.runs.position(run)
+    position = services.runs.position(run, services.limits.ageing_s)
     owner, everyone = services.runs.tallies(run.owner_id)
     return Wait(position, explain_wait(position, services.limits, owner, everyone))
 

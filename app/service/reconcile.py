@@ -71,3 +71,11 @@ def remove_orphans(services: Services) -> int:
         services.launcher.remove(Attempt(run_id, number, RunSpec()))
         services.counters.note(REPAIRED.count("orphan"))
     return len(leftovers)
+
+
+def repair_queue(services: Services) -> bool:
+    """Find the queued runs that the queue does not know of, as a process of the version before may leave them."""
+    repaired = services.runs.repair_lanes()
+    if repaired:
+        logger.warning("queue: some runs were not in their lanes; all lanes were made anew")
+    return repaired

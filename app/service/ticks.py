@@ -31,6 +31,7 @@ TICKS = (
     Tick("expire-runs", reconcile.expire_runs),
     Tick("expire-questions", reconcile.expire_questions, every=0),
     Tick("remove-orphans", reconcile.remove_orphans, every=15),
+    Tick("repair-queue", reconcile.repair_queue, every=15),
 )
 
 

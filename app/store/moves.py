@@ -1,4 +1,4 @@
-"""The only writer of a run's status: saves what lifecycle.transition returned, by compare-and-set, with its counts."""
+"""The only writer of a run's status: saves what lifecycle.transition returned by compare-and-set, with counts and lane."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, update
 from app.domain.errors import Fenced
 from app.domain.metrics import of_step
 from app.domain.run import Run
-from app.store import counters, tallies
+from app.store import counters, lanes, tallies
 from app.store.rows import changed, run_of
 from app.store.tables import runs
 
@@ -41,5 +41,6 @@ def write(
         row = connection.execute(statement).one_or_none()
         if row is None:
             raise Fenced()
+    lanes.moved(connection, before.status, row)
     counters.add(connection, of_step(before, after))
     return run_of(row)

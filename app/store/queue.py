@@ -5,55 +5,17 @@ Order and limits are the domain's.
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, and_, bindparam, func, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, select, update
 
 from app.domain.admission import Limits, Tally, has_place
 from app.domain.errors import Conflict, Fenced, NotFound, RunEnded
 from app.domain.lifecycle import Step, transition
 from app.domain.run import Priority, Run
-from app.store import moves
+from app.store import lanes, moves, order
 from app.store import tallies as counts
 from app.store.engine import begin, db_now, reading
-from app.store.rows import run_of
-from app.store.tables import IS_QUEUED, QUEUED, runs, tallies
-
-_ORDER = (runs.c.priority_order, runs.c.sequence)
-
-
-def _head_of_owner() -> ColumnElement[int]:
-    queued = runs.alias("queued")
-    return (
-        select(queued.c.sequence)
-        .where(queued.c.status == QUEUED, queued.c.owner_id == tallies.c.owner_id)
-        .order_by(queued.c.priority_order, queued.c.sequence)
-        .limit(1)
-        .correlate(tallies)
-        .scalar_subquery()
-    )
-
-
-def _next() -> Select[tuple[object, ...]]:
-    heads = select(_head_of_owner()).where(
-        tallies.c.owner_id.is_not(None), tallies.c.queued > 0, tallies.c.active < bindparam("owner_active")
-    )
-    return select(*runs.c, db_now().label("now")).where(IS_QUEUED, runs.c.sequence.in_(heads)).order_by(*_ORDER).limit(1)
-
-
-# The best queued run whose owner has a place. It looks at one head per owner with queued runs, by index, never at the
-# rest of the queue. Weighted fair share between owners and ageing come here: they order these heads.
-NEXT = _next()
-
-# How many runs start before this one.
-AHEAD = select(func.count()).where(
-    IS_QUEUED,
-    or_(
-        runs.c.priority_order < bindparam("priority_order"),
-        and_(runs.c.priority_order == bindparam("priority_order"), runs.c.sequence < bindparam("sequence")),
-    ),
-)
-
-# The queued runs in start order.
-QUEUE = select(*runs.c).where(IS_QUEUED).order_by(*_ORDER).limit(bindparam("at_most"))
+from app.store.rows import AnyRow, run_of
+from app.store.tables import IS_QUEUED, runs
 
 # The queued runs whose queue timeout is over, longest overdue first.
 OVERDUE = (
@@ -78,7 +40,7 @@ class Queue:
     _engine: Engine
 
     def dispatch_next(self, limits: Limits) -> Run | None:
-        """Move the best queued run whose owner has a place to `starting`; None when there is no place or no run.
+        """Move the best queued run that may start to `starting`; None when there is no place or no run.
 
         Exactly one caller gets a run. Raises: StoreUnavailable.
         """
@@ -86,19 +48,25 @@ class Queue:
             # Mostly there is nothing to do: that is found out without keeping writers waiting.
             if not _could_start(limits, counts.read(connection, counts.ALL)):
                 return None
+            due = connection.execute(lanes.ANY_DUE).scalar_one()
         with begin(self._engine) as connection:
-            return _start_next(connection, limits)
+            return _start_next(connection, limits, bool(due))
 
-    def position(self, run: Run) -> int:
-        """Return the 1-based place of a queued run in the order in which runs start."""
-        place = {"priority_order": run.priority.order, "sequence": run.sequence}
+    def position(self, run: Run, ageing_s: float = 0.0) -> int:
+        """Return the 1-based place of a queued run in the order in which runs start if nothing changes; 0 once it has left."""
+        values = {"of_sequence": run.sequence, "ageing_s": order.ageing(ageing_s)}
         with reading(self._engine) as connection:
-            return 1 + connection.execute(AHEAD, place).scalar_one()
+            return connection.execute(order.POSITION, values).scalar_one_or_none() or 0
 
-    def queue(self, limit: int) -> list[Run]:
-        """Return the first queued runs in the order in which they start."""
+    def queue(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
+        """Return the first queued runs, of all or of one owner, with their 1-based places in the order in which runs start."""
+        values = {"at_most": limit, "ageing_s": order.ageing(ageing_s)}
         with reading(self._engine) as connection:
-            return [run_of(row) for row in connection.execute(QUEUE, {"at_most": limit})]
+            if owner_id is None:
+                rows = connection.execute(order.LINE, values)
+            else:
+                rows = connection.execute(order.LINE_OF_OWNER, {**values, "of_owner": owner_id})
+            return [(row.position, run_of(row)) for row in rows]
 
     def overdue_queued(self, limit: int) -> list[Run]:
         """Return queued runs whose queue timeout is over by the database's clock."""
@@ -108,13 +76,17 @@ class Queue:
     def set_priority(self, run_id: str, priority: Priority) -> Run:
         """Give a queued run another priority. Raises: NotFound, RunEnded, Conflict (it has left the queue)."""
         with begin(self._engine) as connection:
+            counts.lock_all(connection)
+            before = connection.execute(GET, {"run": run_id}).one_or_none()
             row = connection.execute(SET_PRIORITY, {"run": run_id, "order": priority.order}).one_or_none()
-            if row is not None:
+            if before is not None and row is not None:
+                lanes.leave(connection, before)
+                if row.not_before is None:
+                    lanes.join(connection, row)
                 return run_of(row)
-            row = connection.execute(GET, {"run": run_id}).one_or_none()
-        if row is None:
+        if before is None:
             raise NotFound()
-        if run_of(row).status.final:
+        if run_of(before).status.final:
             raise RunEnded()
         raise Conflict("The run has left the queue; its priority has no effect any more.")
 
@@ -123,15 +95,33 @@ def _could_start(limits: Limits, everyone: Tally) -> bool:
     return everyone.queued > 0 and has_place(limits, Tally(), everyone)
 
 
-def _start_next(connection: Connection, limits: Limits) -> Run | None:
+def _start_next(connection: Connection, limits: Limits, due: bool) -> Run | None:
     if not _could_start(limits, counts.lock_all(connection)):
         return None
-    row = connection.execute(NEXT, {"owner_active": limits.owner_active}).one_or_none()
+    if due:
+        lanes.release(connection)
+    row = _next(connection, limits)
     if row is None:
         return None
     run = run_of(row)
     try:
-        return moves.write(connection, run, transition(run, Step.DISPATCH, row.now))
+        started = moves.write(connection, run, transition(run, Step.DISPATCH, row.now))
     except Fenced:
         connection.rollback()
         return None
+    order.write(connection, order.charges(row))
+    return started
+
+
+def _next(connection: Connection, limits: Limits) -> AnyRow | None:
+    values = {
+        "ageing_s": order.ageing(limits.ageing_s),
+        "owner_active": limits.owner_active,
+        "group_active": limits.active if limits.group_active is None else limits.group_active,
+    }
+    row = connection.execute(order.NEXT, values).one_or_none()
+    if row is None or row.sequence is not None:
+        return row
+    # A process of an older version took the head without a word to the lane.
+    lanes.refill(connection)
+    return connection.execute(order.NEXT, values).one_or_none()

@@ -19,6 +19,7 @@ from app.store import tallies as counts
 from app.store.attempts import Attempts
 from app.store.chunks import Chunk, insert_chunk
 from app.store.engine import begin, db_now, reading
+from app.store.lanes import Lanes
 from app.store.questions import CLOSE_QUESTIONS
 from app.store.queue import GET, Queue
 from app.store.rows import changed, lifecycle_of, run_of, storable
@@ -49,7 +50,7 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Supervision, Attempts, RunSecrets):
+class RunStore(Submissions, Queue, Lanes, Supervision, Attempts, RunSecrets):
     """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:

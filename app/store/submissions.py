@@ -11,7 +11,7 @@ from app.domain.errors import IdempotencyMismatch
 from app.domain.person import Person
 from app.domain.run import Priority, Run, Status
 from app.domain.spec import RunSpec
-from app.store import tallies
+from app.store import lanes, tallies
 from app.store.engine import begin, db_now
 from app.store.rows import digest, labels_of, run_of, spec_text, storable
 from app.store.run_secrets import keep
@@ -33,7 +33,14 @@ INSERT = (
         request_hash=bindparam("request_hash"),
         spec=bindparam("spec"),
     )
-    .returning(runs.c.sequence, runs.c.created_at, runs.c.queue_deadline_at)
+    .returning(
+        runs.c.sequence,
+        runs.c.created_at,
+        runs.c.queue_deadline_at,
+        runs.c.owner_id,
+        runs.c.priority_order,
+        runs.c.label_class,
+    )
 )
 
 # The run that an owner submitted under an idempotency key.
@@ -109,17 +116,18 @@ def _insert(
         "request_hash": request_hash,
         "spec": spec_text(spec),
     }
-    sequence, created_at, deadline_at = connection.execute(INSERT, columns).one()
+    row = connection.execute(INSERT, columns).one()
+    lanes.join(connection, row)
     run = Run(
         id=run_id,
-        sequence=sequence,
+        sequence=row.sequence,
         owner_id=owner.id,
         owner_name=storable(owner.name),
         spec=spec,
         priority=priority,
         status=Status.QUEUED,
-        created_at=created_at,
-        queue_deadline_at=deadline_at,
+        created_at=row.created_at,
+        queue_deadline_at=row.queue_deadline_at,
     )
     if labels := labels_of(run):
         connection.execute(LABEL, labels)

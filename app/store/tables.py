@@ -20,6 +20,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     literal_column,
 )
 
@@ -101,6 +102,8 @@ runs = Table(
     Column("not_before", Double),
     # When the present attempt's program got the word to start, in a place where it waits for one.
     Column("let_go_at", Double),
+    # Which limited labels a queued run falls under: their digests in order, '' for none.
+    Column("label_class", Text, nullable=False, server_default=""),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(128)),
     # The largest column comes last, so that reading the others does not walk over it.
@@ -110,6 +113,9 @@ runs = Table(
 # Conditions with literal statuses: only so can both planners see that a partial index serves a statement.
 QUEUED: ColumnElement[str] = literal_column(f"'{Status.QUEUED.value}'")
 IS_QUEUED: ColumnElement[bool] = runs.c.status == QUEUED
+# A run that waits for its time is not ready; whoever finds that the time has come takes it away.
+IS_READY: ColumnElement[bool] = and_(IS_QUEUED, runs.c.not_before.is_(None))
+IS_HELD_BACK: ColumnElement[bool] = and_(IS_QUEUED, runs.c.not_before.is_not(None))
 IS_SUPERVISED: ColumnElement[bool] = runs.c.status.in_(
     [literal_column(f"'{status}'") for status in sorted(status.value for status in SUPERVISED)]
 )
@@ -117,13 +123,15 @@ IS_SUPERVISED: ColumnElement[bool] = runs.c.status.in_(
 Index("uq_runs_id", runs.c.id, unique=True)
 Index("ix_runs_queue", runs.c.priority_order, runs.c.sequence, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
 Index(
-    "ix_runs_queue_of_owner",
+    "ix_runs_lane",
     runs.c.owner_id,
     runs.c.priority_order,
+    runs.c.label_class,
     runs.c.sequence,
-    sqlite_where=IS_QUEUED,
-    postgresql_where=IS_QUEUED,
+    sqlite_where=IS_READY,
+    postgresql_where=IS_READY,
 )
+Index("ix_runs_not_before", runs.c.not_before, sqlite_where=IS_HELD_BACK, postgresql_where=IS_HELD_BACK)
 Index("ix_runs_queue_deadline", runs.c.queue_deadline_at, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
 Index("ix_runs_supervised", runs.c.lease_owner, sqlite_where=IS_SUPERVISED, postgresql_where=IS_SUPERVISED)
 Index("ix_runs_owner", runs.c.owner_id, runs.c.sequence)
@@ -244,8 +252,9 @@ inputs = Table(
 )
 Index("uq_inputs_id", inputs.c.run_id, inputs.c.input_id, unique=True)
 
-# Counts of the runs that have not ended: one row `all`, one `owner:<id>` per owner.
-# Whoever locks more than one row does it in this order: `all`, the owner's, the run's.
+# Scopes: one row `all`, `owner:<id>` per owner, `group:<name>` per group, `label:<digest>` per limited label, with the counts
+# of the runs that have not ended, the limits (null: the default, which is in `owner:*` and `group:*`, or else in the settings)
+# and the weight among others. Whoever writes more than one row locks `all` first, then these, then the run.
 tallies = Table(
     "tallies",
     metadata,
@@ -254,7 +263,46 @@ tallies = Table(
     Column("queued", Integer, nullable=False, server_default="0"),
     Column("active", Integer, nullable=False, server_default="0"),
     Column("waiting", Integer, nullable=False, server_default="0"),
+    Column("max_pending", Integer),
+    Column("max_active", Integer),
+    Column("max_queued", Integer),
+    Column("weight", Integer, nullable=False, server_default="1"),
+    # Of an owner: the group in which the owner's runs count.
+    Column("group_name", String(64)),
+    # Of a label: what the digest is of.
+    Column("label_name", String(64)),
+    Column("label_value", String(256)),
     CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="never_negative"),
+)
+IS_LABEL: ColumnElement[bool] = tallies.c.label_name.is_not(None)
+Index("ix_tallies_labels", tallies.c.scope, sqlite_where=IS_LABEL, postgresql_where=IS_LABEL)
+Index(
+    "ix_tallies_group",
+    tallies.c.group_name,
+    sqlite_where=tallies.c.group_name.is_not(None),
+    postgresql_where=tallies.c.group_name.is_not(None),
+)
+
+# Where the queue begins: the first ready run of each owner, priority and label class, null when there is none now.
+lanes = Table(
+    "lanes",
+    metadata,
+    _id("owner_id", primary_key=True),
+    Column("priority_order", Integer, primary_key=True, autoincrement=False),
+    Column("label_class", Text, primary_key=True),
+    Column("head", BigInteger),
+    # When the head was submitted.
+    Column("since", Double),
+)
+
+# How far each owner and group has come in each effective band, and the virtual times: see app/domain/fairshare.py.
+shares = Table(
+    "shares",
+    metadata,
+    Column("scope", String(160), primary_key=True),
+    Column("band", Integer, primary_key=True, autoincrement=False),
+    Column("come", BigInteger, nullable=False),
+    Column("turn", BigInteger, nullable=False),
 )
 
 # What `/metrics` counts: one row for each name, label values and bucket. `total` is the sum of what was observed.

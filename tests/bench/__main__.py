@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import fanout, overhead, submit
+from tests.bench import dispatch, fanout, overhead, submit
 from tests.bench.figures import machine
 
 PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sqlalchemy", "channels", "channels-redis", "uvicorn")
@@ -16,7 +16,8 @@ def main() -> None:
         prog="scripts/bench", description="Measures Podwire beside plainer ways of doing the same; nothing passes or fails."
     )
     parts = parser.add_subparsers(dest="part", required=True)
-    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "all": [_fanout, _submit, _overhead]}
+    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "dispatch": [_dispatch]}
+    adders["all"] = [_fanout, _submit, _overhead, _dispatch]
     for name, own in adders.items():
         part = parts.add_parser(name)
         part.add_argument("--rounds", type=int, default=3, help="how often each side is measured, in turn (default %(default)s)")
@@ -24,7 +25,7 @@ def main() -> None:
             add(part)
     options = parser.parse_args()
     print(machine(PACKAGES))
-    for module in (fanout, submit, overhead):
+    for module in (fanout, submit, overhead, dispatch):
         if options.part in ("all", module.__name__.rpartition(".")[2]):
             module.run(options)
 
@@ -41,8 +42,18 @@ def _fanout(part: argparse.ArgumentParser) -> None:
     part.add_argument("--verbose", action="store_true", help="print each step")
 
 
-def _submit(part: argparse.ArgumentParser) -> None:
+def _dispatch(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--queued", nargs="+", type=int, default=[1_000, 10_000, 100_000], help="lengths of the queue")
+    if part.get_default("databases") is None:
+        _databases(part)
+
+
+def _databases(part: argparse.ArgumentParser) -> None:
     part.add_argument("--databases", nargs="+", choices=["postgresql", "sqlite"], default=["postgresql", "sqlite"])
+
+
+def _submit(part: argparse.ArgumentParser) -> None:
+    _databases(part)
     part.add_argument("--requests", type=int, default=1_000, help="submissions in each round (default %(default)s)")
     part.add_argument("--connections", type=int, default=16, help="connections kept open (default %(default)s)")
 
