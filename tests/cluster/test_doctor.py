@@ -17,7 +17,8 @@ from app.launch.kube_api import KubeApi
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import DOMAIN, Shape
 from tests.cluster.conftest import launched, wait_for
-from tests.cluster.test_access import PATHS, RULES, SMALL, account, with_user
+from tests.cluster.rights import PATHS, RULES, account
+from tests.cluster.test_access import SMALL, with_user
 from tests.contract.attempts import bash, clear
 
 
