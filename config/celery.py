@@ -8,6 +8,7 @@ from __future__ import annotations
 from celery import Celery
 from kombu.entity import Queue
 
+from app.live import broker
 from config.settings import Settings
 
 QUEUE = "podwire"
@@ -17,6 +18,7 @@ VISIBILITY_TIMEOUT_S = 86_400
 
 def make_celery(settings: Settings) -> Celery:
     """Return the application; it connects to nothing yet."""
+    broker.register()
     app = Celery("podwire", broker=settings.redis_url, set_as_current=False)
     app.conf.update(
         task_queues=[Queue(QUEUE)],  # type: ignore[no-untyped-call]

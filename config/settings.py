@@ -65,6 +65,9 @@ class Settings:
     lease_s: float = field(default=20.0, metadata={"doc": "how long a supervisor's lease lasts without renewal"})
     renew_s: float = field(default=5.0, metadata={"doc": "how often leases are renewed"})
     tick_s: float = field(default=2.0, metadata={"doc": "how often dispatch, reconcile and expiry run"})
+    alive_file: str = field(
+        default="", metadata={"doc": "file that a worker touches while it reads the queue, for liveness probes; empty = none"}
+    )
     log_ttl_s: int = field(default=3600, metadata={"doc": "how long Redis keeps a run's live log after its last event"})
     keep_removed_s: float = field(default=86400.0, metadata={"doc": "how long the local launcher remembers removed attempts"})
     kube_namespace: str = field(default="", metadata={"doc": "Kubernetes namespace that runs have to themselves"})

@@ -16,13 +16,14 @@ from app.wiring import build_crew, build_services, report_access
 from config.celery import make_celery
 from config.logging import set_up_logging
 from config.settings import Settings
+from tasks.consumer import AliveFile, consumer_of, drain_step
 
 logger = logging.getLogger(__name__)
 settings = Settings.from_env()
 # Celery warns of some things before it sends `setup_logging`.
 set_up_logging(settings)
 app = make_celery(settings)
-app.conf.update(imports=("tasks.runs",))
+app.conf.update(imports=("tasks.runs",), worker_consumer=consumer_of(AliveFile(settings.alive_file)))
 
 
 class Worker:
@@ -98,6 +99,9 @@ def _init(**_: object) -> None:
 def _shutting_down(**_: object) -> None:
     if _worker:
         worker().drain()
+
+
+app.steps["worker"].add(drain_step(_shutting_down))
 
 
 @signals.worker_shutdown.connect

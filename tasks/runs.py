@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import logging
+
 from celery.exceptions import Reject
 
+from app.domain.ids import is_run_id
 from app.domain.subject import about
 from app.supervise.claim import supervise
 from app.supervise.tenure import Drained
 from tasks.celery_app import app, worker
 
+logger = logging.getLogger(__name__)
+
 
 @app.task(name="runs.supervise")
-def supervise_run(run_id: str) -> None:
-    """Supervise the run, or leave it to the process that does. A draining worker gives the message back."""
+def supervise_run(run_id: object = None, *_: object, **__: object) -> None:
+    """Supervise the run, or leave it to the process that does. A draining worker gives the message back.
+
+    What other versions may send beside the id is ignored; without an id there is nothing to do.
+    """
+    if not isinstance(run_id, str) or not is_run_id(run_id):
+        logger.error("thrown away: a message without the id of a run: %.200r", run_id)
+        return
     try:
         with about(run_id):
             supervise(worker().crew, run_id)

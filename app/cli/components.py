@@ -9,12 +9,16 @@ import argparse
 import importlib.util
 import os
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 
 from app.cli.errors import Stop
 from app.cli.local import local_settings
 from config.settings import Settings
+
+# A worker touches its file every five seconds.
+STALE_S = 30.0
 
 
 def web_words() -> list[str]:
@@ -39,8 +43,23 @@ def web(options: argparse.Namespace) -> int:
 
 
 def worker(options: argparse.Namespace) -> int:
-    """Become a worker."""
+    """Become a worker, or look whether the one that runs here is alive."""
+    if options.check:
+        return _check(Settings.from_env())
     return _become(worker_words(), local_settings())
+
+
+def _check(settings: Settings) -> int:
+    """Say whether the worker's file was touched lately: 0 = yes, 1 = no."""
+    if not settings.alive_file:
+        raise Stop("PODWIRE_ALIVE_FILE is not set, so the worker writes no sign of life")
+    try:
+        age_s = time.time() - os.stat(settings.alive_file).st_mtime
+    except OSError as error:
+        print(f"podwire: no sign of life: {error}", file=sys.stderr)
+        return 1
+    print(f"podwire: the worker read the queue {age_s:.0f} s ago", file=sys.stderr)
+    return 0 if age_s < STALE_S else 1
 
 
 def flower(options: argparse.Namespace) -> int:

@@ -152,7 +152,8 @@ def _add_components(commands: Commands) -> None:
     flower.add_argument("--address", default="127.0.0.1")
     flower.add_argument("--port", type=int, default=5555)
     _add(commands, "web", "components:web", "run the web server in the foreground")
-    _add(commands, "worker", "components:worker", "run a worker in the foreground")
+    worker = _add(commands, "worker", "components:worker", "run a worker in the foreground")
+    worker.add_argument("--check", action="store_true", help="say whether the worker here reads the queue, for probes")
     _add(commands, "migrate", "components:migrate", "bring the database to this version")
 
 
