@@ -85,7 +85,16 @@ _WAIT_BOUNDS = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600, 14400, 86400)
 _DISPATCH_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5)
 # Refusals that HTTP itself knows, beside the errors of this service.
 _HTTP_CODES = ("method_not_allowed", "unsupported_media_type", "range_not_satisfiable", "upgrade_required", "internal")
-PERIODIC_WORK = ("dispatch", "redispatch", "expire-runs", "expire-questions", "remove-orphans", "leases", "archiver")
+PERIODIC_WORK = (
+    "dispatch",
+    "redispatch",
+    "expire-runs",
+    "expire-questions",
+    "remove-orphans",
+    "repair-queue",
+    "leases",
+    "archiver",
+)
 REPAIRS = ("lease_expired", "not_claimed", "released", "orphan")
 PROCESS_KINDS = ("web", "worker")
 
