@@ -89,6 +89,15 @@ class Console:
             self.say(sentence)
         self._ask_next()
 
+    def begin_again(self, sentence: str) -> None:
+        """Say that another attempt follows: nobody waits for answers to the questions of the former one."""
+        if self._asked is not None:
+            self._asked = None
+            self._show_typing(True)
+            print(file=sys.stderr)
+        self._open = []
+        self.say(sentence)
+
     def _ask_next(self) -> None:
         if self._asked is None and self._open:
             self._asked = self._open[0]

@@ -35,7 +35,11 @@ def show(options: argparse.Namespace) -> int:
     if options.json:
         return _print_json(run)
     for name, value in in_words(run).items():
-        if value not in (None, "", [], {}):
+        if name == "attempts" and isinstance(value, list):
+            # One alone is the run itself.
+            for line in value if len(value) > 1 else []:
+                print(f"{'attempt':20} {line}")
+        elif value not in (None, "", [], {}):
             print(f"{name:20} {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}")
     return 0
 
@@ -46,6 +50,8 @@ def in_words(run: Row) -> Row:
     times = {name: datetime.fromisoformat(str(at)).timestamp() for name, at in _row(evidence.get("phases")).items() if at}
     measures = {name: _number(outcome.get(name)) for name in ("peak_memory_bytes", "cpu_seconds")}
     measures["memory_limit_bytes"] = _number(evidence.get("memory_limit_bytes"))
+    if "attempts" in run:
+        run = {**run, "attempts": [_attempt_line(each) for each in _list(run["attempts"])]}
     return {**run, "use": use_sentence(use), "evidence": sentence(measures, evidence, times)}
 
 
@@ -59,6 +65,16 @@ def use_sentence(use: Row) -> str:
     cores = _number(use.get("cpu_cores"))
     rate = f"{cores:.2f} cores, " if cores is not None else ""
     return f"{size(memory)} of {size(limit)} memory, at most {size(peak)}; CPU {rate}{duration(seconds)} so far"
+
+
+def _attempt_line(attempt: Row) -> str:
+    outcome = _row(attempt.get("outcome"))
+    ended = f"{outcome.get('reason')}: {outcome.get('message')}" if outcome else "has not ended"
+    return f"{attempt.get('number')}. {ended}"
+
+
+def _list(value: object) -> Sequence[Row]:
+    return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
 
 def _row(value: object) -> Row:

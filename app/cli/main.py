@@ -97,6 +97,8 @@ def _add_run(commands: Commands) -> None:
     run.add_argument("--secret-env-file", type=pair, action="append", metavar="NAME=PATH", help=secret + "from a file")
     run.add_argument("--label", type=pair, action="append", metavar="NAME=VALUE", help="label; may be repeated")
     run.add_argument("--file", action="append", metavar="PATH", help="text file to place beside the script; may be repeated")
+    run.add_argument("--retry", action="append", metavar="REASON", help="try again after this reason, too; may be repeated")
+    run.add_argument("--max-attempts", type=int, metavar="N", help="attempts in all; 1 = never try again")
     run.add_argument("--stdin", action="store_true", help="pass this command's stdin on to the program")
     run.add_argument("--detach", action="store_true", help="print the run's id and leave")
     run.add_argument("--json", action="store_true", help="print every event as a line of JSON")

@@ -58,6 +58,8 @@ def submission(options: argparse.Namespace, tail: list[str] | None) -> dict[str,
             body[name] = getattr(options, name)
     if env := _environment(options):
         body["env"] = env
+    if options.retry or options.max_attempts is not None:
+        body["retry"] = {"max_attempts": options.max_attempts, "reasons": options.retry or []}
     if options.label:
         body["labels"] = dict(options.label)
     if options.file:

@@ -53,6 +53,8 @@ class BytesView:
             self._console.question(_mapping(told.event.get("question")))
         elif kind == Kind.ANSWER:
             self._console.settled(str(told.event.get("question_id")), answer_sentence(told.event))
+        elif kind == Kind.STATUS and told.event.get("status") == Status.QUEUED:
+            self._console.begin_again(str(told.event.get("message")))
         elif kind == Kind.NOTICE:
             self._console.say(str(told.event.get("message")))
 

@@ -6,8 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from app.domain.admission import explain_wait
+from app.domain.attempts import AttemptPart, all_attempts
+from app.domain.errors import NotFound
 from app.domain.person import Person, visible
 from app.domain.question import Question
+from app.domain.retry import explain_again
 from app.domain.run import Priority, Run, Status
 from app.domain.use import Use
 from app.service.services import Services
@@ -60,8 +63,29 @@ def wait_of(services: Services, run: Run) -> Wait | None:
     if run.status is not Status.QUEUED:
         return None
     position = services.runs.position(run, services.limits.ageing_s)
+    if again := _again(services, run):
+        return Wait(position, again)
     owner, everyone = services.runs.tallies(run.owner_id)
     return Wait(position, explain_wait(position, services.limits, owner, everyone))
+
+
+def _again(services: Services, run: Run) -> str | None:
+    """Say when the next attempt starts, while it is too early for it."""
+    in_s = run.not_before - services.runs.now() if run.not_before is not None else 0.0
+    former = former_attempts(services, run) if in_s > 0 else []
+    if not former or former[-1].outcome is None:
+        return None
+    return explain_again(run.attempt, services.retries.attempts(run.spec.retry), in_s, former[-1].outcome.reason)
+
+
+def attempts(services: Services, run: Run) -> list[AttemptPart]:
+    """Return the run's attempts, the present one last."""
+    return all_attempts(run, former_attempts(services, run))
+
+
+def former_attempts(services: Services, run: Run) -> list[AttemptPart]:
+    """Return the attempts before the present one."""
+    return services.runs.former_attempts(run.id) if run.attempt > 1 else []
 
 
 def use_of(services: Services, run: Run) -> Use | None:
@@ -88,6 +112,13 @@ def output(services: Services, run: Run, start: int, stop: int) -> Iterator[byte
     return services.chunks.output(run.id, start, stop)
 
 
-def output_size(services: Services, run: Run) -> int:
-    """Return how many output bytes are recorded so far."""
-    return services.chunks.output_size(run.id)
+def output_span(services: Services, run: Run, attempt: int | None = None) -> tuple[int, int]:
+    """Return where the recorded output begins and ends, in bytes: all of it, or what one attempt wrote. Raises: NotFound."""
+    size = services.chunks.output_size(run.id)
+    if attempt is None:
+        return 0, size
+    if not 1 <= attempt <= run.attempt:
+        raise NotFound(f"The run has no attempt {attempt}.")
+    part = attempts(services, run)[attempt - 1]
+    # What the present attempt wrote meanwhile counts, too.
+    return part.first_offset, part.last_offset if attempt < run.attempt else size

@@ -22,10 +22,11 @@ def output(run_id: str) -> Response:
     """Return the recorded bytes."""
     run = look.show(context().services, current_person(), run_id)
     query = reading.query(OutputQuery)
-    size = look.output_size(context().services, run)
+    first, last = look.output_span(context().services, run, query.attempt)
+    size = last - first
     asked = _asked(size)
     start, stop = asked or (0, size)
-    response = Response(_bytes(run, start, stop), 206 if asked else 200, content_type=_type(query))
+    response = Response(_bytes(run, first + start, first + stop), 206 if asked else 200, content_type=_type(query))
     return _with_headers(response, run, query, (start, stop, size))
 
 
@@ -62,8 +63,9 @@ def _type(query: OutputQuery) -> str:
 
 def _with_headers(response: Response, run: Run, query: OutputQuery, span: tuple[int, int, int]) -> Response:
     start, stop, size = span
+    name = run.id if query.attempt is None else f"{run.id}-{query.attempt}"
     disposition = "attachment" if query.download == "1" else "inline"
-    response.headers["Content-Disposition"] = f'{disposition}; filename="{run.id}.log"'
+    response.headers["Content-Disposition"] = f'{disposition}; filename="{name}.log"'
     response.headers["Accept-Ranges"] = "bytes"
     response.content_length = stop - start
     if response.status_code == 206:

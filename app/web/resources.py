@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
+from app.domain.attempts import AttemptPart
 from app.domain.evidence import phases
 from app.domain.images import ImageRules
 from app.domain.person import Person
 from app.domain.question import Question, QuestionKind
-from app.domain.run import Run
+from app.domain.run import Outcome, Run
 from app.domain.spec import RunSpec, SpecLimits
 from app.domain.use import Use
 from app.service.look import QueueItem, Wait
@@ -82,6 +83,7 @@ class SpecResource(BaseModel):
     network: bool
     stdin: bool
     labels: dict[str, str]
+    retry: RetryResource | None
 
 
 class WaitResource(BaseModel):
@@ -126,10 +128,32 @@ class EvidenceResource(BaseModel):
     phases: PhasesResource
 
 
+class RetryResource(BaseModel):
+    """What was asked for the case that an attempt fails; `max_attempts` null: as the service is configured."""
+
+    max_attempts: int | None
+    reasons: list[str]
+
+
+class AttemptResource(BaseModel):
+    """One attempt; `outcome` is null until it has ended. Its output is the bytes [first_offset, last_offset) of the run's."""
+
+    number: int
+    started_at: Time | None
+    ended_at: Time | None
+    outcome: OutcomeResource | None
+    node: str | None
+    first_seq: int
+    first_offset: int
+    last_offset: int
+    output: str
+
+
 class RunResource(RunSummary):
     """A run with everything that was asked for. `use` is null unless it runs and something fresh is known."""
 
     spec: SpecResource
+    attempts: list[AttemptResource]
     evidence: EvidenceResource
     use: UseResource | None = None
     wait: WaitResource | None = None
@@ -220,16 +244,38 @@ def run_summary(run: Run) -> RunSummary:
     return RunSummary(**_summary(run))
 
 
-def run_resource(run: Run, wait: Wait | None = None, dispatch: str | None = None, use: Use | None = None) -> RunResource:
-    """Return the run with its spec."""
+def run_resource(
+    run: Run,
+    attempts: Sequence[AttemptPart],
+    wait: Wait | None = None,
+    dispatch: str | None = None,
+    use: Use | None = None,
+) -> RunResource:
+    """Return the run with its spec and its attempts."""
     shown = WaitResource(position=wait.position, message=wait.message) if wait else None
     return RunResource(
         **_summary(run),
         spec=spec_resource(run.spec),
+        attempts=[attempt_resource(run, part) for part in attempts],
         evidence=evidence_resource(run),
         use=use_resource(run, use) if use else None,
         wait=shown,
         dispatch=dispatch,
+    )
+
+
+def attempt_resource(run: Run, part: AttemptPart) -> AttemptResource:
+    """Return one attempt of the run."""
+    return AttemptResource(
+        number=part.number,
+        started_at=part.started_at,
+        ended_at=part.ended_at,
+        outcome=_outcome(part.outcome),
+        node=part.evidence.node,
+        first_seq=part.first_seq,
+        first_offset=part.first_offset,
+        last_offset=part.last_offset,
+        output=f"/v1/runs/{run.id}/output?attempt={part.number}",
     )
 
 
@@ -274,6 +320,7 @@ def spec_resource(spec: RunSpec) -> SpecResource:
         network=spec.network,
         stdin=spec.stdin,
         labels=dict(spec.labels),
+        retry=RetryResource(max_attempts=spec.retry.max_attempts, reasons=list(spec.retry.reasons)) if spec.retry else None,
     )
 
 
@@ -351,20 +398,20 @@ def _summary(run: Run) -> dict[str, Any]:
         "waiting_since": run.waiting_since,
         "cancel_requested_at": run.cancel_requested_at,
         "cancelled_by": run.cancelled_by,
-        "outcome": _outcome(run),
+        "outcome": _outcome(run.outcome),
     }
 
 
-def _outcome(run: Run) -> OutcomeResource | None:
-    if run.outcome is None:
+def _outcome(outcome: Outcome | None) -> OutcomeResource | None:
+    if outcome is None:
         return None
     return OutcomeResource(
-        reason=run.outcome.reason.value,
-        message=run.outcome.message,
-        exit_code=run.outcome.exit_code,
-        signal=run.outcome.signal,
-        peak_memory_bytes=run.outcome.peak_memory_bytes,
-        cpu_seconds=run.outcome.cpu_seconds,
+        reason=outcome.reason.value,
+        message=outcome.message,
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        peak_memory_bytes=outcome.peak_memory_bytes,
+        cpu_seconds=outcome.cpu_seconds,
     )
 
 

@@ -8,13 +8,15 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, request, url_for
 
 from app.domain.run import Run
+from app.domain.use import Use
 from app.service import cancel, look, priority, stdin, submit
+from app.service.look import Wait
 from app.service.submit import Submitted
 from app.web import reading
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.rendering import answer
-from app.web.resources import Accepted, RunPage, run_resource, run_summary
+from app.web.resources import Accepted, RunPage, RunResource, run_resource, run_summary
 from app.web.schemas import InputRequest, NoQuery, PriorityRequest, RunQuery, cursor_of, run_request
 
 bp = Blueprint("runs", __name__)
@@ -62,7 +64,7 @@ def show_run(run_id: str) -> Response:
     reading.query(NoQuery)
     services = context().services
     run = look.show(services, current_person(), run_id)
-    return answer(run_resource(run, look.wait_of(services, run), use=look.use_of(services, run)))
+    return answer(_shown(run, look.wait_of(services, run), use=look.use_of(services, run)))
 
 
 @bp.patch("/v1/runs/<run:run_id>")
@@ -70,13 +72,13 @@ def change_run(run_id: str) -> Response:
     """Change a queued run's priority."""
     person = current_person()
     wanted = reading.parse(PriorityRequest, reading.json_body(SMALL_BYTES)).priority
-    return answer(run_resource(priority.set_priority(context().services, person, run_id, wanted)))
+    return answer(_shown(priority.set_priority(context().services, person, run_id, wanted)))
 
 
 @bp.post("/v1/runs/<run:run_id>/cancel")
 def cancel_run(run_id: str) -> Response:
     """Cancel a run."""
-    return answer(run_resource(cancel.cancel(context().services, current_person(), run_id)), 202)
+    return answer(_shown(cancel.cancel(context().services, current_person(), run_id)), 202)
 
 
 @bp.post("/v1/runs/<run:run_id>/input")
@@ -88,9 +90,13 @@ def send_input(run_id: str) -> Response:
     return answer(Accepted(), 202)
 
 
+def _shown(run: Run, wait: Wait | None = None, *, dispatch: str | None = None, use: Use | None = None) -> RunResource:
+    return run_resource(run, look.attempts(context().services, run), wait, dispatch, use)
+
+
 def _accepted(done: Submitted) -> Response:
     status = 200 if not done.created else 202 if done.delayed else 201
-    resource = run_resource(done.run, dispatch="delayed" if done.delayed else None)
+    resource = _shown(done.run, dispatch="delayed" if done.delayed else None)
     return answer(resource, status, Location=url_for("runs.show_run", run_id=done.run.id))
 
 

@@ -15,6 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from app.domain.errors import BadRequest, FieldError, InvalidInput
+from app.domain.retry import ON_REQUEST, Retry
 from app.domain.run import Priority, Status
 from app.domain.spec import RunSpec, SpecLimits, check_spec
 from app.web.reading import field_errors
@@ -106,6 +107,13 @@ _ENV_VALUE = {
 EnvEntry = Annotated[EnvValue, BeforeValidator(_env_value), WithJsonSchema(_ENV_VALUE)]
 
 
+class RetryRequest(Shape):
+    """When the run is tried again after a failed attempt."""
+
+    max_attempts: int | None = Field(None, description="attempts in all, 1 to 10; left out: as the service is configured")
+    reasons: list[str] = Field([], description="reasons after which the code may run again: " + ", ".join(sorted(ON_REQUEST)))
+
+
 class RunRequest(Shape):
     """What to run: `script` and `language`, or `command` (with `image`)."""
 
@@ -126,6 +134,7 @@ class RunRequest(Shape):
     network: bool = True
     stdin: bool = Field(False, description="keep standard input open for what watchers send")
     labels: dict[str, str] = {}
+    retry: RetryRequest | None = Field(None, description="left out: only what failed before the code began is tried again")
     priority: PriorityName = Priority.NORMAL
 
     def spec(self) -> RunSpec:
@@ -149,6 +158,7 @@ class RunRequest(Shape):
             network=self.network,
             stdin=self.stdin,
             labels=self.labels,
+            retry=Retry(self.retry.max_attempts, tuple(self.retry.reasons)) if self.retry else None,
         )
 
     def secrets(self) -> dict[str, str]:
@@ -241,8 +251,9 @@ class StreamQuery(Shape):
 
 
 class OutputQuery(Shape):
-    """How to send the output."""
+    """Which output, and how to send it."""
 
+    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="only what this attempt wrote")
     download: Literal["0", "1"] = Field("0", description="1 = as a file")
 
 

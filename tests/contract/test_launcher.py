@@ -105,8 +105,8 @@ def test_a_removed_attempt_is_gone_and_never_starts_again(launcher: Launcher, tm
     what = bash(f"echo x >> {marks}; sleep 60")
     follower = launched(launcher, what)
     follower.until(lambda: marks.exists() and follower.records)
-    launcher.remove(what)
-    launcher.remove(what)
+    assert launcher.remove(what) is True, "its program may have begun"
+    assert launcher.remove(what) is True, "and that is remembered"
     with pytest.raises(AttemptGone):
         launcher.launch(what)
     with pytest.raises(AttemptGone):
@@ -118,7 +118,7 @@ def test_a_removed_attempt_is_gone_and_never_starts_again(launcher: Launcher, tm
 
 def test_an_attempt_that_was_removed_before_it_started_never_starts(launcher: Launcher, tmp_path: Path) -> None:
     what = bash(f"echo x >> {tmp_path / 'marks'}")
-    launcher.remove(what)
+    assert launcher.remove(what) is False
     with pytest.raises(AttemptGone):
         launcher.launch(what)
     with pytest.raises(AttemptGone):

@@ -15,7 +15,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 def tail(services: Services, run: Run) -> tuple[str, int]:
     """Return the end of the output as text, and how many bytes come before it."""
-    size = look.output_size(services, run)
+    _, size = look.output_span(services, run)
     start = max(0, size - TAIL_BYTES)
     return plain_text(b"".join(look.output(services, run, start, size))), start
 

@@ -48,6 +48,7 @@ def run_values(run_id: str) -> dict[str, Any]:
     return {
         "run": run,
         "wait": look.wait_of(services, run),
+        "attempts": look.attempts(services, run) if run.attempt > 1 else [],
         "use": look.use_of(services, run),
         "evidence": _evidence(run) if run.status.final else "",
         "questions": questions,

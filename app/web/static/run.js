@@ -72,7 +72,7 @@ async function refresh() {
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   localTimes(fresh);
-  for (const id of ["part-head", "part-says", "part-use", "part-facts"]) {
+  for (const id of ["part-head", "part-says", "part-use", "part-facts", "part-attempts"]) {
     document.getElementById(id).replaceChildren(...fresh.getElementById(id).childNodes);
   }
   renewWhere("part-actions", fresh.getElementById("part-actions"));

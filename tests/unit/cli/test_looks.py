@@ -28,5 +28,11 @@ def test_use_and_evidence_are_sentences() -> None:
     assert shown["evidence"] == "Peak memory 6 MiB of 64 MiB (9 %), 1.5 s CPU, on node1; waited 0.4 s, started in 0.6 s, ran 12 s"
 
 
+def test_attempts_are_lines() -> None:
+    lost = {"number": 1, "outcome": {"reason": "NodeLost", "message": "The node is gone."}}
+    shown = in_words({"id": "r", "attempts": [lost, {"number": 2, "outcome": None}]})
+    assert shown["attempts"] == ["1. NodeLost: The node is gone.", "2. has not ended"]
+
+
 def test_a_server_that_tells_neither_is_shown_without() -> None:
     assert in_words({"id": "r", "outcome": None}) == {"id": "r", "outcome": None, "use": "", "evidence": ""}

@@ -41,6 +41,14 @@ def test_a_script_with_arguments_of_its_own(script: str) -> None:
     }
 
 
+def test_what_is_tried_again(script: str) -> None:
+    assert submitted("--retry", "OOMKilled", "--retry", "NodeLost", "--max-attempts", "4", script)["retry"] == {
+        "max_attempts": 4,
+        "reasons": ["OOMKilled", "NodeLost"],
+    }
+    assert submitted("--max-attempts", "1", script)["retry"] == {"max_attempts": 1, "reasons": []}
+
+
 def test_a_command_behind_two_dashes(script: str) -> None:
     body = submitted("--env", "A=b=c", "--label", "team=x", "--file", script, "--timeout", "90", "--", "sh", "-c", "a -- b")
     assert body == {

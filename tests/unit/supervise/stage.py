@@ -166,7 +166,8 @@ class Stage:
 
     def play(self, *deaths: str, launch_within_s: float = 0.0) -> Run:
         """Dispatch what is in the queue, wait or not, and supervise it, with a process that dies for each of `deaths`."""
-        self.change(not_before=None)
+        if self.run.not_before is not None:
+            self.change(not_before=0.0)
         self.runs.dispatch_next(Limits())
         for dies in deaths:
             try:
