@@ -43,10 +43,10 @@ def build_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url)
     redis = redis_client(settings.redis_url)
     spec_limits = settings.spec_limits()
-    process_id = str(uuid.uuid4())
+    process_id, runs = str(uuid.uuid4()), RunStore(engine)
     services = Services(
         process_id=process_id,
-        runs=RunStore(engine),
+        runs=runs,
         chunks=ChunkStore(engine),
         questions=QuestionStore(engine),
         inputs=InputStore(engine),
@@ -56,7 +56,7 @@ def build_services(settings: Settings) -> Services:
         uses=RedisUses(quick_client(settings.redis_url)),
         nudges=RedisNudges(redis),
         publisher=CeleryPublisher(make_celery(settings)),
-        launcher=_launcher(settings),
+        launcher=_launcher(settings, runs),
         limits=settings.limits(),
         spec_limits=spec_limits,
         max_questions=settings.max_questions,
@@ -79,7 +79,7 @@ def _install_faults(settings: Settings, services: Services, engine: Engine) -> N
     install(Path(settings.fault_dir), engine, parts)
 
 
-def _launcher(settings: Settings) -> Launcher:
+def _launcher(settings: Settings, runs: RunStore) -> Launcher:
     if settings.launcher == "local":
         languages = settings.spec_limits().languages
         return LocalLauncher(settings.state_path("local"), languages, settings.keep_removed_s)
@@ -89,7 +89,7 @@ def _launcher(settings: Settings) -> Launcher:
     from app.launch.kubernetes import KubernetesLauncher
 
     try:
-        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings))
+        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), runs.learn)
     except ApiFailure as failure:
         raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 

@@ -18,6 +18,7 @@ from app.launch.access import SEE_DOCTOR
 from app.launch.exec_link import Cluster, ExecLink
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure, refusal, unavailable
+from app.launch.late import Latecomers, Tell, nobody
 from app.launch.manifest import DOMAIN, Shape, labels, make_pod, parse_name, pod_name, selector
 from app.launch.pod_secrets import PodSecrets
 from app.launch.watch import PodWatch
@@ -31,10 +32,11 @@ REMOVE_WITHIN_S = 1
 class KubernetesLauncher:
     """Runs attempts as pods in one namespace. Thread-safe; any number of processes may do the same at once."""
 
-    def __init__(self, api: KubeApi, shape: Shape) -> None:
-        """Contact nothing yet."""
+    def __init__(self, api: KubeApi, shape: Shape, tell_late: Tell = nobody) -> None:
+        """Contact nothing yet. `tell_late` takes facts about attempts that come to light after their removal."""
         self._api, self._shape = api, shape
-        self._cluster = Cluster(api, shape, PodWatch(api, shape.namespace, selector(shape)))
+        self._late = Latecomers(tell_late)
+        self._cluster = Cluster(api, shape, PodWatch(api, shape.namespace, selector(shape), self._late.see))
         self._secrets = PodSecrets(api, shape)
         self._pods = f"/api/v1/namespaces/{shape.namespace}/pods"
 
@@ -101,6 +103,7 @@ class KubernetesLauncher:
             if uid is None:
                 return False
             self._cluster.said.pop(uid, None)
+            self._late.expect(uid, attempt, self._cluster.watch.pod(pod_name(attempt), uid))
             body: Json = {"gracePeriodSeconds": REMOVE_WITHIN_S, "preconditions": {"uid": uid}}
             self._api.call("DELETE", f"{self._pods}/{pod_name(attempt)}", {"apiVersion": "v1", "kind": "DeleteOptions", **body})
         except ApiFailure as failure:

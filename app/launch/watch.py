@@ -27,8 +27,11 @@ LONGEST_PAUSE_S = 10.0
 class PodWatch:
     """Follows every pod that a selector names. Thread-safe; it begins with the first follower and ends with the process."""
 
-    def __init__(self, api: KubeApi, namespace: str, selector: str) -> None:
-        """Contact nothing yet."""
+    def __init__(
+        self, api: KubeApi, namespace: str, selector: str, see: Callable[[Json, bool], None] = lambda pod, gone: None
+    ) -> None:
+        """Contact nothing yet. `see(pod, gone)` is called, by the watch's thread, for each change of any pod."""
+        self._see = see
         self._api, self._selector = api, selector
         self._path = f"/api/v1/namespaces/{namespace}/pods"
         self._lock = threading.Lock()
@@ -102,6 +105,7 @@ class PodWatch:
                 self._pods.pop(name, None)
             else:
                 self._pods[name] = pod
+        self._see(pod, kind == "DELETED")
         self._announce(name)
 
     def _announce(self, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sqlalchemy import Engine, Text, and_, bindparam, case, exists, func, literal_column, or_, select, update
 
 from app.domain import evidence as facts
@@ -89,6 +91,20 @@ SET_EVIDENCE = (
     .returning(*runs.c)
 )
 
+# What is known of it.
+GET_EVIDENCE = select(runs.c.evidence).where(runs.c.id == bindparam("run"), runs.c.attempt == bindparam("of_attempt"))
+
+# Add to it what came to light later, unless it has changed meanwhile.
+ADD_EVIDENCE = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("run"),
+        runs.c.attempt == bindparam("of_attempt"),
+        runs.c.evidence.is_not_distinct_from(bindparam("before", type_=Text)),
+    )
+    .values(evidence=bindparam("known"))
+)
+
 # The runs that somebody should supervise and nobody does (see domain.reconcile), those handed out longest ago first.
 UNSUPERVISED = (
     select(*runs.c)
@@ -164,6 +180,17 @@ class Supervision:
             if row is None:
                 raise Fenced()
             return run_of(row)
+
+    def learn(self, run_id: str, attempt: int, more: Mapping[str, object]) -> None:
+        """Add facts about an attempt that has ended; those of a former attempt, and what is known already, change nothing."""
+        with begin(self._engine) as connection:
+            values: dict[str, object] = {"run": run_id, "of_attempt": attempt}
+            row = connection.execute(GET_EVIDENCE, values).one_or_none()
+            if row is not None:
+                before = facts.decode(row.evidence, attempt)
+                after = before.learn(**more)
+                if after != before:
+                    connection.execute(ADD_EVIDENCE, {**values, "before": row.evidence, "known": facts.encode(after)})
 
     def unsupervised(self, limit: int) -> tuple[list[Run], float]:
         """Return candidates for domain.reconcile.unsupervised, and the database's clock to judge them by."""

@@ -47,6 +47,7 @@ class Follower:
         self._link: Link | None = None
         self.position = position
         self.records: list[Record] = []
+        self.messages: list[Record] = []
         self.acks: dict[str, dict[str, object]] = {}
         _followers.append(self)
 
@@ -71,6 +72,8 @@ class Follower:
         elif wire.spooled(record.kind):
             self.records.append(record)
             self.position = record.position
+        else:
+            self.messages.append(record)
 
     @property
     def link(self) -> Link:

@@ -46,3 +46,22 @@ def test_an_overtaken_supervisor_and_another_attempt_store_nothing(house):
     assert house.runs.get(run.id).evidence == Evidence(1)
     house.runs.set_evidence(second, replace(PLACE, attempt=2))
     assert house.runs.get(run.id).evidence == Evidence(1), "what is known of another attempt is not known of this one"
+
+
+def test_what_comes_to_light_after_the_end_is_added(house, other_house):
+    run = house.claimed()
+    run = house.runs.set_handle(run.id, run.token, "uid", CLAIM)
+    ended = transition(run, Step.END, 9.0, outcome=Outcome(Status.FAILED, Reason.LAUNCH_FAILED, "No."))
+    house.runs.finish(run, ended, None, Progress())
+    for each in (house, other_house, house):
+        each.runs.learn(run.id, 1, {"node": "node1", "image": "i@sha256:aa", "claimed": 99.0})
+    assert house.runs.get(run.id).evidence == CLAIM.learn(node="node1", image="i@sha256:aa")
+    house.runs.learn(run.id, 2, {"node": "node2", "pulled": 5.0})
+    house.runs.learn("r" + "a" * 19, 1, {"node": "node2"})
+    assert house.runs.get(run.id).evidence.pulled is None
+
+
+def test_a_run_of_which_nothing_was_known_learns_too(house):
+    run = house.claimed()
+    house.runs.learn(run.id, 1, {"image": "i@sha256:aa"})
+    assert house.runs.get(run.id).evidence == Evidence(1, image="i@sha256:aa")

@@ -97,3 +97,12 @@ def test_who_no_longer_follows_is_not_called(watched: Callable[..., tuple[PodWat
     seen.unfollow("b", call)
     seen._take("ADDED", pod("b", "1"))
     assert calls == []
+
+
+def test_every_change_of_any_pod_is_shown_and_which_is_the_last() -> None:
+    changes = [{"type": kind, "object": pod("b", "2")} for kind in ("ADDED", "BOOKMARK", "MODIFIED", "DELETED")]
+    server, shown = Server(listed("1"), changes), list[tuple[str, bool]]()
+    made = PodWatch(server, "runs", "x=y", lambda each, gone: shown.append((each["metadata"]["uid"], gone)))  # type: ignore[arg-type]
+    made.follow("a", lambda: None)
+    assert server.done.wait(10)
+    assert shown == [("2", False), ("2", False), ("2", True)]

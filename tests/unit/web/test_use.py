@@ -9,6 +9,7 @@ from app.domain.evidence import Evidence
 from app.domain.lifecycle import Step, transition
 from app.domain.run import Outcome, Progress, Reason, Run, Status
 from app.domain.use import Use
+from app.web.resources import evidence_resource
 from tests.unit.web.doubles import Site
 
 USE = Use(attempt=1, at=1700000000.25, memory_bytes=100, peak_memory_bytes=200, cpu_seconds=1.5, cpu_cores=0.25)
@@ -60,3 +61,11 @@ def test_a_run_that_waits_in_the_queue_has_hardly_any(site: Site) -> None:
     evidence = site.client().get(f"/v1/runs/{site.submit()['id']}").get_json()["evidence"]
     assert (evidence["node"], evidence["image"]) == (None, None)
     assert [name for name, at in evidence["phases"].items() if at] == ["queued"]
+
+
+def test_the_phases_of_another_attempt_begin_when_it_was_queued(site: Site) -> None:
+    run = running(site)
+    again = replace(run, attempt=2, queued_again_at=run.created_at + 50, ended_at=None)
+    told = evidence_resource(again).phases
+    assert told.queued == run.created_at + 50
+    assert evidence_resource(run).phases.queued == run.created_at
