@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import dispatch, fanout, overhead, submit
+from tests.bench import dispatch, fanout, overhead, submit, workers
 from tests.bench.figures import machine
 
 PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sqlalchemy", "channels", "channels-redis", "uvicorn")
@@ -16,7 +16,7 @@ def main() -> None:
         prog="scripts/bench", description="Measures Podwire beside plainer ways of doing the same; nothing passes or fails."
     )
     parts = parser.add_subparsers(dest="part", required=True)
-    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "dispatch": [_dispatch]}
+    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "dispatch": [_dispatch], "workers": [_workers]}
     adders["all"] = [_fanout, _submit, _overhead, _dispatch]
     for name, own in adders.items():
         part = parts.add_parser(name)
@@ -25,8 +25,9 @@ def main() -> None:
             add(part)
     options = parser.parse_args()
     print(machine(PACKAGES))
-    for module in (fanout, submit, overhead, dispatch):
-        if options.part in ("all", module.__name__.rpartition(".")[2]):
+    for module in (fanout, submit, overhead, dispatch, workers):
+        # Hundreds of real runs are too much for a machine that has other work: only when asked for by name.
+        if options.part == module.__name__.rpartition(".")[2] or (options.part == "all" and module is not workers):
             module.run(options)
 
 
@@ -46,6 +47,13 @@ def _dispatch(part: argparse.ArgumentParser) -> None:
     part.add_argument("--queued", nargs="+", type=int, default=[1_000, 10_000, 100_000], help="lengths of the queue")
     if part.get_default("databases") is None:
         _databases(part)
+
+
+def _workers(part: argparse.ArgumentParser) -> None:
+    part.add_argument("--active", type=int, default=500, help="runs that the worker follows (default %(default)s)")
+    part.add_argument("--every", type=float, default=10.0, help="seconds between two lines of a run (default %(default)s)")
+    if part.get_default("seconds") is None:
+        part.add_argument("--seconds", type=float, default=30.0, help="how long is measured (default %(default)s)")
 
 
 def _databases(part: argparse.ArgumentParser) -> None:

@@ -245,11 +245,25 @@ class Podwire:
 
 
 def kill_leftovers(folder: Path) -> None:
-    """Kill the agents and programs of attempts below the folder: those whose working folder or command lies there."""
+    """Kill the agents and programs of attempts below the folder: those whose working folder or command lies there.
+
+    Raises: ValueError for a folder that is not clearly one of a test's own; nobody is killed then.
+    """
+    must_be_own(folder)
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) != os.getpid() and _belongs(entry, str(folder)):
             with suppress(ProcessLookupError):
                 os.kill(int(entry.name), signal.SIGKILL)
+
+
+def must_be_own(folder: Path) -> None:
+    """Check that the folder lies in the folder for temporary files. An empty or short path would match everybody's processes.
+
+    Raises: ValueError.
+    """
+    temporary = Path(tempfile.gettempdir())
+    if not folder.is_absolute() or ".." in folder.parts or temporary not in folder.parents:
+        raise ValueError(f"{str(folder)!r} is not a folder of this test's own")
 
 
 def _belongs(process: Path, folder: str) -> bool:
