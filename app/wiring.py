@@ -65,6 +65,7 @@ def build_services(settings: Settings) -> Services:
         lease_s=settings.lease_s,
         renew_s=settings.renew_s,
         tick_s=settings.tick_s,
+        keep_failed_s=settings.kube_keep_failed_s if settings.launcher == "kubernetes" else 0.0,
     )
     if settings.fault_dir:
         _install_faults(settings, services, engine)
@@ -136,6 +137,7 @@ def build_crew(services: Services, slots: int) -> Crew:
         launch_within_s=services.launch_within_s,
         max_questions=services.max_questions,
         retries=services.retries,
+        keep_failed_s=services.keep_failed_s,
         runs=services.runs,
         chunks=services.chunks,
         questions=services.questions,

@@ -85,6 +85,9 @@ class Settings:
     kube_priority_class: str = field(default="", metadata={"doc": "PriorityClass of runs"})
     kube_service_account: str = field(default="", metadata={"doc": "ServiceAccount of runs; its token is never mounted"})
     kube_user_id: int = field(default=1000, metadata={"doc": "user and group id of the processes in runs' pods"})
+    kube_keep_failed_s: float = field(
+        default=0.0, metadata={"doc": "how long the ended pod of a failed run is kept for inspection; 0 = it is removed at once"}
+    )
     session_s: float = field(default=14 * 86400.0, metadata={"doc": "how long a browser session lasts"})
     fault_dir: str = field(
         default="", metadata={"doc": "for tests of recovery only: a folder of points to hold at (app/faults.py)"}

@@ -72,10 +72,11 @@ class Launcher(Protocol):
         `on_start` is called before every word to start, in a place where programs wait for one; if it raises, none is given.
         """
 
-    def remove(self, attempt: Attempt) -> bool:
+    def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> bool:
         """End whatever of the attempt is still there and remove it, so that it can never start again.
 
-        Say whether its program may have begun without a word to start, now and whenever asked again. Idempotent.
+        Say whether its program may have begun without a word to start, now and whenever asked again. With `unless_ended`, an
+        attempt of which nothing runs any more stays as it is, for inspection, without its secrets. Idempotent.
         Raises: LauncherUnavailable, with `may_have_begun`.
         """
 

@@ -1,14 +1,19 @@
-"""The plan that brings what is seen back to what is wanted: which runs to hand out again. Pure: rows in, ids out."""
+"""The plan that brings what is seen back to what is wanted: which runs to hand out again, which attempts to remove. Pure: rows
+in, ids out.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import Enum
 
-from app.domain.run import SUPERVISED, Run, Status
+from app.domain.run import SUPERVISED, Outcome, Reason, Run, Status
 
 REDISPATCH_AFTER_S = 5.0
 # A parked run waits for a person without a supervisor; somebody looks after it this often, and at once when there is news for it.
 LOOK_AFTER_PARKED_S = 15.0
+# How long the parts of a failed attempt have to end by themselves.
+SETTLE_S = 10.0
 
 
 def unsupervised(runs: Iterable[Run], now: float) -> list[Run]:
@@ -40,3 +45,24 @@ def orphans(present: Iterable[tuple[str, int]], wanted: Iterable[tuple[str, int]
     """Return the attempts that are there although no unfinished run wants them."""
     keep = set(wanted)
     return [attempt for attempt in present if attempt not in keep]
+
+
+class Fate(Enum):
+    """What becomes of an attempt that no unfinished run wants."""
+
+    REMOVE = "remove"
+    LEAVE = "leave"
+    KEEP_IF_ENDED = "keep_if_ended"
+
+
+def leaves_remains(outcome: Outcome) -> bool:
+    """Say whether what is left of an attempt with this outcome may be kept: it failed, and its program has ended for sure."""
+    ended = outcome.exit_code is not None or outcome.signal is not None
+    return outcome.status is Status.FAILED and (ended or outcome.reason in (Reason.DISK_LIMIT, Reason.EVICTED))
+
+
+def fate(failed_since_s: float | None, keep_failed_s: float) -> Fate:
+    """Return what becomes of an attempt whose run failed so many seconds ago, or (None) did not fail with this attempt."""
+    if failed_since_s is None or failed_since_s >= keep_failed_s:
+        return Fate.REMOVE
+    return Fate.LEAVE if failed_since_s < SETTLE_S else Fate.KEEP_IF_ENDED

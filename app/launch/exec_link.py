@@ -86,7 +86,7 @@ class ExecLink:
         self._refused_since: float | None = None
         self._news: list[Record] = []
         self._unsent: list[bytes] = []
-        self._started = self._pulls = False
+        self._started = self._pulls = self._exited = False
         self._known: Json = {}
         self._ask_at = time.monotonic() + NEWS_AFTER_S
         cluster.watch.follow(self._name, self._on_change)
@@ -127,6 +127,8 @@ class ExecLink:
     def close(self) -> None:
         """Give the connection up; the attempt runs on. Idempotent."""
         self._cluster.watch.unfollow(self._name, self._on_change)
+        if self._exited:  # the pod may be kept, but there is nothing more to tell of it
+            self._cluster.said.pop(self._uid, None)
         self._hang_up()
         self._bell.close()
 
@@ -170,6 +172,7 @@ class ExecLink:
         if self._unsent and self._socket:
             self._socket.send(b"".join(self._unsent))
             self._unsent.clear()
+        self._exited = self._exited or any(record.kind == Kind.EXIT for record in records)
         beats = [record.payload for record in records if record.kind == Kind.HEARTBEAT]
         if any(b'"waits": true' in beat for beat in beats):
             self._let_start()

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 REMOVE_WITHIN_S = 1
+ENDED = ("Failed", "Succeeded")
 
 
 class KubernetesLauncher:
@@ -93,13 +94,18 @@ class KubernetesLauncher:
             raise LauncherUnavailable("The run's pod is not known yet.")
         return ExecLink(self._cluster, attempt, position, on_start)
 
-    def remove(self, attempt: Attempt) -> bool:
+    def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> bool:
         """Delete the attempt's pod, if it is ours and the very one whose uid is stored. Raises: LauncherUnavailable.
 
-        Programs wait for the word here, so nothing begins without one.
+        Programs wait for the word here, so nothing begins without one. With `unless_ended`, a pod whose containers have all
+        ended stays; only its Secret goes.
         """
         try:
-            uid = attempt.handle or self._uid_of_ours(attempt)
+            pod = self._ours(attempt) if unless_ended or attempt.handle is None else None
+            if pod and unless_ended and pod.get("status", {}).get("phase") in ENDED:
+                self._secrets.forget(attempt, pod)
+                return False
+            uid = attempt.handle or (str(pod["metadata"]["uid"]) if pod else None)
             if uid is None:
                 return False
             self._cluster.said.pop(uid, None)
@@ -112,11 +118,11 @@ class KubernetesLauncher:
                 raise unavailable(failure) from failure
         return False
 
-    def _uid_of_ours(self, attempt: Attempt) -> str | None:
+    def _ours(self, attempt: Attempt) -> Json | None:
         pod = self._cluster.get(pod_name(attempt))
         given = pod["metadata"].get("labels") or {}
         ours = given.get(f"{DOMAIN}/instance") == self._shape.instance and given.get(f"{DOMAIN}/run") == attempt.run_id
-        return str(pod["metadata"]["uid"]) if ours else None
+        return pod if ours else None
 
     def present(self) -> list[tuple[str, int]]:
         """Return (run id, attempt number) of every pod of ours that is not being deleted. Raises: LauncherUnavailable."""

@@ -119,14 +119,18 @@ class LocalLauncher:
         except (OSError, subprocess.SubprocessError) as error:
             raise LauncherUnavailable(f"The run's agent could not be reached: {error}.") from error
 
-    def remove(self, attempt: Attempt) -> bool:
+    def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> bool:
         """End whatever of the attempt is still there and remove it, so that it can never start again.
 
-        Say whether an agent ever took it, which the tombstone remembers. Raises: LauncherUnavailable.
+        Say whether an agent ever took it, which the tombstone remembers. With `unless_ended`, an attempt of which nothing runs
+        any more stays, but for its configuration, which holds secrets. Raises: LauncherUnavailable.
         """
         name = folders.name_of(attempt)
         folder, tombstone = self._attempts / name, self._removed / name
         try:
+            if unless_ended and (folder / "started").exists() and not folders.held(folder):
+                (folder / "config").unlink(missing_ok=True)
+                return True
             tombstone.touch(mode=0o600)
             self._bury(folder, tombstone)
             return tombstone.read_text() == TAKEN

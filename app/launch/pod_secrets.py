@@ -45,6 +45,19 @@ class PodSecrets:
             if not self._is_there(attempt, pod_uid, failure):
                 raise LauncherUnavailable("The Secret of an earlier pod is still going away.") from failure
 
+    def forget(self, attempt: Attempt, pod: Json) -> None:
+        """Remove the Secret that the pod took its environment from; the pod has ended and stays. Raises: ApiFailure."""
+        if not any("valueFrom" in each for container in pod["spec"]["containers"] for each in container.get("env") or []):
+            return
+        try:
+            found = self._api.call("GET", f"{self._path}/{pod_name(attempt)}")["metadata"]
+        except ApiFailure as failure:
+            if failure.missing:
+                return
+            raise
+        if self._is_ours(attempt, found):
+            self._delete(found)
+
     def _is_there(self, attempt: Attempt, pod_uid: str, failure: ApiFailure) -> bool:
         try:
             found = self._api.call("GET", f"{self._path}/{pod_name(attempt)}")["metadata"]

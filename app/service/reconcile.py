@@ -11,7 +11,7 @@ import logging
 from app.domain.errors import Fenced
 from app.domain.metrics import REPAIRED
 from app.domain.ports import Attempt
-from app.domain.reconcile import orphans, unsupervised
+from app.domain.reconcile import Fate, fate, orphans, unsupervised
 from app.domain.run import Outcome, Reason, Run, Status
 from app.domain.spec import RunSpec
 from app.service.dispatch import dispatch, hand_out, wake
@@ -63,14 +63,28 @@ def expire_questions(services: Services) -> int:
 
 
 def remove_orphans(services: Services) -> int:
-    """Remove attempts that no unfinished run wants; return how many."""
+    """Remove attempts that no unfinished run wants, those of failed runs after their time; return how many that were."""
     present = services.launcher.present()
     leftovers = orphans(present, services.runs.unfinished_attempts())
-    for run_id, number in leftovers:
-        logger.info("run %s: attempt %d is left over; removed", run_id, number)
-        services.launcher.remove(Attempt(run_id, number, RunSpec()))
+    failed = services.runs.failed_since(leftovers) if services.keep_failed_s else {}
+    return sum(_remove_orphan(services, attempt, failed.get(attempt)) for attempt in leftovers)
+
+
+def _remove_orphan(services: Services, orphan: tuple[str, int], failed_since_s: float | None) -> bool:
+    attempt = Attempt(*orphan, RunSpec())
+    match fate(failed_since_s, services.keep_failed_s):
+        case Fate.LEAVE:
+            return False
+        case Fate.KEEP_IF_ENDED:
+            services.launcher.remove(attempt, unless_ended=True)
+            return False
+    services.launcher.remove(attempt)
+    if failed_since_s is None:
+        logger.info("run %s: attempt %d is left over; removed", *orphan)
         services.counters.note(REPAIRED.count("orphan"))
-    return len(leftovers)
+    else:
+        logger.info("run %s: what was left of its failed attempt %d is removed", *orphan)
+    return True
 
 
 def repair_queue(services: Services) -> bool:

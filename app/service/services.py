@@ -40,3 +40,4 @@ class Services:
     tick_s: float
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 30.0
+    keep_failed_s: float = 0.0

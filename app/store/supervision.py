@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import Engine, Text, and_, bindparam, case, exists, func, literal_column, or_, select, update
 
@@ -17,6 +17,8 @@ from app.store import counters
 from app.store.engine import begin, db_now, reading
 from app.store.rows import run_of
 from app.store.tables import IS_SUPERVISED, questions, runs
+
+AT_ONCE = 500
 
 _LEASE_FREE = or_(runs.c.lease_until.is_(None), runs.c.lease_until < db_now())
 _IS_WAITING = runs.c.status == literal_column(f"'{Status.WAITING.value}'")
@@ -123,6 +125,11 @@ MARK_DISPATCHED = (
 # Every attempt that a launcher may have on its hands for a reason.
 UNFINISHED = select(runs.c.id, runs.c.attempt).where(IS_SUPERVISED)
 
+# How long ago each of these runs failed, and with which attempt.
+FAILED_SINCE = select(runs.c.id, runs.c.attempt, (db_now() - runs.c.ended_at).label("since_s")).where(
+    runs.c.id.in_(bindparam("ids", expanding=True)), runs.c.status == Status.FAILED.value
+)
+
 # The database's clock.
 NOW = select(db_now())
 
@@ -210,6 +217,16 @@ class Supervision:
         """Return the (run id, attempt) that launchers must keep."""
         with reading(self._engine) as connection:
             return [(row.id, row.attempt) for row in connection.execute(UNFINISHED)]
+
+    def failed_since(self, attempts: Sequence[tuple[str, int]]) -> dict[tuple[str, int], float]:
+        """Return, of those of the attempts that a run failed with, how many seconds ago that was."""
+        found: dict[tuple[str, int], float] = {}
+        with reading(self._engine) as connection:
+            for start in range(0, len(attempts), AT_ONCE):
+                ids = [run_id for run_id, _ in attempts[start : start + AT_ONCE]]
+                rows = connection.execute(FAILED_SINCE, {"ids": ids})
+                found |= {(row.id, row.attempt): row.since_s for row in rows}
+        return {attempt: found[attempt] for attempt in attempts if attempt in found}
 
     def now(self) -> float:
         """Return the database's clock."""

@@ -38,7 +38,10 @@ class DatabaseClock:
 
 @dataclass(frozen=True, slots=True)
 class Crew:
-    """The collaborators of every supervisor in this process. `on_release` is called when a place has become free."""
+    """The collaborators of every supervisor in this process. `on_release` is called when a place has become free.
+
+    What is left of a failed attempt is kept for `keep_failed_s`, by the reconciler.
+    """
 
     process_id: str
     lease_s: float
@@ -57,4 +60,5 @@ class Crew:
     on_release: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 30.0
+    keep_failed_s: float = 0.0
     halt: threading.Event = field(default_factory=threading.Event)

@@ -31,13 +31,15 @@ class Ending:
         self._tenure, self._crew, self._log = tenure, tenure.crew, tenure.log
         self._remove = remove
 
-    def write(self, run: Run, end: End, facts: Facts) -> None:
-        """End the run, or queue its next attempt where that is the rule. What is kept of the log must fit into one chunk.
+    def write(self, run: Run, end: End, facts: Facts) -> bool:
+        """End the run (True), or queue its next attempt where that is the rule (False).
 
-        Raises: Fenced.
+        What is kept of the log must fit into one chunk. Raises: Fenced.
         """
-        if not (self._may_go_on(run, end) and self._again(facts.of(run), end.outcome)):
-            self._tenure.persist(lambda: self._finish(run, end, facts))
+        if self._may_go_on(run, end) and self._again(facts.of(run), end.outcome):
+            return False
+        self._tenure.persist(lambda: self._finish(run, end, facts))
+        return True
 
     def _finish(self, before: Run, end: End, facts: Facts) -> None:
         with self._log.holding_archive():

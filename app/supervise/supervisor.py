@@ -16,6 +16,7 @@ from app.domain.errors import AttemptGone, Fenced, LauncherUnavailable, LinkLost
 from app.domain.events import Kind
 from app.domain.lifecycle import Step, transition
 from app.domain.ports import Attempt, Link
+from app.domain.reconcile import leaves_remains
 from app.domain.run import Outcome, Reason, Run, Status
 from app.domain.use import Use
 from app.supervise.crew import Crew
@@ -287,14 +288,15 @@ class Supervisor:
         while self._tenure.persist(self._log.archive):
             pass
         self._recall_facts()
-        self._ending.write(self._session.run, end, self._session.facts)
+        over = self._ending.write(self._session.run, end, self._session.facts)
         self._ended = True
         try:
             if self._link:
                 self._link.send(Wire.FINISH, {"id": "finish"})
         except LinkLost:
             logger.debug("run %s: agent left by itself", self._session.run.id)
-        self._remove()
+        if not (over and self._crew.keep_failed_s and leaves_remains(end.outcome)):
+            self._remove()
         self._crew.on_release()
 
     def _remove(self) -> None:

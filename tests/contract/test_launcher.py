@@ -16,6 +16,7 @@ from app.agent.wire import Kind
 from app.domain.errors import AttemptGone, LaunchRefused
 from app.domain.ids import new_run_id
 from app.domain.ports import Attempt, Launcher
+from app.launch.folder import held
 from app.launch.local import LocalLauncher
 from tests.contract.attempts import Follower, attempt, bash, clear, python
 
@@ -60,6 +61,31 @@ def test_secrets_are_in_the_program_s_environment_and_nowhere_else(launcher: Lau
     assert all(path.stat().st_mode & 0o077 == 0 for path in holding)
     launcher.remove(what)
     assert not any(b"s3cret" in read(path) for path in tmp_path.rglob("*"))
+
+
+def test_what_has_ended_can_be_left_for_inspection_without_its_secrets(launcher: Launcher, tmp_path: Path) -> None:
+    ended, runs = (replace(bash(script, secrets=("KEY",)), secrets={"KEY": "s3cret"}) for script in ("exit 3", "sleep 60"))
+    follower = launched(launcher, ended)
+    follower.to_end()
+    launcher.remove(launched_and_heard(launcher, runs), unless_ended=True)
+    assert launcher.present() == [(ended.run_id, 1)], "what runs is removed all the same"
+    follower.send(Kind.FINISH, "finish")
+    follower.drop()
+    deadline = time.monotonic() + 20
+    while any(b"s3cret" in read(path) for path in tmp_path.rglob("*")):
+        assert time.monotonic() < deadline
+        if not held(tmp_path / "root/attempts" / f"{ended.run_id}-1"):
+            launcher.remove(ended, unless_ended=True)
+        time.sleep(0.05)
+    assert launcher.present() == [(ended.run_id, 1)]
+    launcher.remove(ended)
+    assert launcher.present() == []
+
+
+def launched_and_heard(launcher: Launcher, what: Attempt) -> Attempt:
+    follower = launched(launcher, what)
+    follower.until(lambda: follower.records)
+    return what
 
 
 def read(path: Path) -> bytes:

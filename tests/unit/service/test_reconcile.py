@@ -1,0 +1,118 @@
+"""Leftovers: what a failed run leaves is kept for its time if nothing of it runs, everything else goes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from app.domain.admission import Limits
+from app.domain.ids import new_run_id
+from app.domain.lifecycle import Step, transition
+from app.domain.person import Person
+from app.domain.ports import Attempt
+from app.domain.reconcile import SETTLE_S, Fate, fate, leaves_remains
+from app.domain.run import Outcome, Priority, Reason, Run, Status
+from app.domain.spec import RunSpec
+from app.service.reconcile import remove_orphans
+from app.service.services import Services
+from tests.unit.web.doubles import Publishing, make_services, make_settings
+
+ANN = Person("u1", "ann")
+FAILED = Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, "exit code 3", 3)
+
+
+@dataclass
+class Place:
+    """A launcher's attempts, each with whether it has ended."""
+
+    attempts: dict[tuple[str, int], bool] = field(default_factory=dict)
+
+    def present(self) -> list[tuple[str, int]]:
+        return list(self.attempts)
+
+    def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> None:
+        if not (unless_ended and self.attempts[attempt.run_id, attempt.number]):
+            del self.attempts[attempt.run_id, attempt.number]
+
+
+@pytest.fixture
+def place() -> Place:
+    return Place()
+
+
+@pytest.fixture
+def services(tmp_path: Path, place: Place) -> Iterator[Services]:
+    made = make_services(make_settings(tmp_path), Publishing(), Limits())
+    yield replace(made, launcher=cast(Any, place), keep_failed_s=100.0)
+
+
+def ended(services: Services, outcome: Outcome, ago_s: float) -> Run:
+    """A run that ended so many seconds ago."""
+    runs = services.runs
+    runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    run = cast(Run, runs.dispatch_next(services.limits))
+    run = runs.save(run, transition(run, Step.START, runs.now()))
+    after = transition(run, Step.END, runs.now() - ago_s, outcome=outcome)
+    return runs.finish(run, after, None, run.archived)
+
+
+def test_the_ended_pod_of_a_failed_run_is_kept_for_its_time(services: Services, place: Place) -> None:
+    young, old, running, settling = (ended(services, FAILED, ago_s) for ago_s in (50.0, 101.0, 50.0, 1.0))
+    place.attempts = {(young.id, 1): True, (old.id, 1): True, (running.id, 1): False, (settling.id, 1): False}
+    assert remove_orphans(services) == 1
+    assert set(place.attempts) == {(young.id, 1), (settling.id, 1)}
+    assert remove_orphans(replace(services, process_id="another", keep_failed_s=20.0)) == 1, "no process remembers anything"
+    assert set(place.attempts) == {(settling.id, 1)}
+
+
+def test_nothing_else_is_kept(services: Services, place: Place) -> None:
+    won = ended(services, Outcome(Status.SUCCEEDED, Reason.COMPLETED, "", 0), 1.0)
+    stopped = ended(services, Outcome(Status.CANCELLED, Reason.CANCELLED_BY_USER, "", 143), 1.0)
+    failed = ended(services, FAILED, 50.0)
+    place.attempts = dict.fromkeys([(won.id, 1), (stopped.id, 1), (failed.id, 2), (new_run_id(), 1)], True)
+    assert remove_orphans(services) == 4
+    assert place.attempts == {}
+
+
+def test_without_the_setting_everything_goes_at_once(services: Services, place: Place) -> None:
+    failed = ended(services, FAILED, 1.0)
+    place.attempts = {(failed.id, 1): True}
+    assert remove_orphans(replace(services, keep_failed_s=0.0)) == 1
+
+
+def test_the_attempts_of_unfinished_runs_are_never_touched(services: Services, place: Place) -> None:
+    run, _ = services.runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    services.runs.dispatch_next(services.limits)
+    place.attempts = {(run.id, 1): True}
+    assert remove_orphans(services) == 0 and place.attempts
+
+
+def test_fates() -> None:
+    assert [fate(since_s, 100.0) for since_s in (None, SETTLE_S - 1, SETTLE_S, 99.0, 100.0)] == [
+        Fate.REMOVE,
+        Fate.LEAVE,
+        Fate.KEEP_IF_ENDED,
+        Fate.KEEP_IF_ENDED,
+        Fate.REMOVE,
+    ]
+    assert fate(1.0, 0.0) is Fate.REMOVE
+
+
+@pytest.mark.parametrize(
+    ("outcome", "kept"),
+    [
+        (FAILED, True),
+        (replace(FAILED, exit_code=None, signal="SIGKILL", reason=Reason.OOM_KILLED), True),
+        (replace(FAILED, exit_code=None, reason=Reason.EVICTED), True),
+        (replace(FAILED, exit_code=None, reason=Reason.AGENT_LOST), False),
+        (replace(FAILED, exit_code=None, reason=Reason.IMAGE_PULL_FAILED), False),
+        (replace(FAILED, status=Status.TIMED_OUT), False),
+        (replace(FAILED, status=Status.SUCCEEDED, exit_code=0), False),
+    ],
+)
+def test_only_a_program_that_ended_for_sure_leaves_remains(outcome: Outcome, kept: bool) -> None:
+    assert leaves_remains(outcome) is kept
