@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from app.domain.admission import explain_wait
 from app.domain.attempts import AttemptPart, all_attempts
 from app.domain.errors import NotFound
+from app.domain.line import Line
 from app.domain.person import Person, visible
 from app.domain.question import Question
 from app.domain.retry import explain_again
@@ -58,11 +59,18 @@ def queue(services: Services, person: Person, limit: int = 100) -> list[QueueIte
     return [QueueItem(run, position) for position, run in services.runs.queue(limit, owner, services.limits.ageing_s)]
 
 
-def wait_of(services: Services, run: Run) -> Wait | None:
-    """Return why the run waits; None when it is not queued."""
+def line(services: Services) -> Line:
+    """Return the order of the whole queue at this moment, for whoever wants the places of many runs."""
+    return services.runs.line(services.limits.ageing_s)
+
+
+def wait_of(services: Services, run: Run, line: Line | None = None) -> Wait | None:
+    """Return why the run waits, by a line that the caller has or a new one; None when it is not queued (any more)."""
     if run.status is not Status.QUEUED:
         return None
-    position = services.runs.position(run, services.limits.ageing_s)
+    position = services.runs.position(run, services.limits.ageing_s, line)
+    if position == 0:
+        return None
     if again := _again(services, run):
         return Wait(position, again)
     owner, everyone = services.runs.tallies(run.owner_id)

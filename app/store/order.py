@@ -5,13 +5,16 @@ Contract tests hold both to the same order. Only lanes are looked at to find the
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
-    CTE,
+    BigInteger,
     ColumnElement,
     Connection,
+    Double,
+    Integer,
     Select,
     and_,
     bindparam,
@@ -21,29 +24,48 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    union_all,
 )
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.functions import FunctionElement
 
-from app.domain.fairshare import BANDS, SCALE, Place, Share, charge, virtual_time
+from app.domain.admission import Limits
+from app.domain.fairshare import BANDS, Place, Share, charge, effective_band, virtual_time
+from app.domain.line import Line, Owned
+from app.domain.run import Run
 from app.store.engine import db_now
-from app.store.rows import AnyRow
-from app.store.tables import IS_QUEUED, lanes, runs, shares, tallies
+from app.store.rows import AnyRow, run_of
+from app.store.tables import IS_HELD_BACK, IS_QUEUED, IS_READY, QUEUED, lanes, runs, shares, tallies
 
-# As good as no ageing.
-NEVER_S = 1e12
+# As good as no ageing, no limit, any time.
+NEVER_S, NO_LIMIT, ALWAYS = 1e12, 2**31 - 1, 1e15
 
 _owner, _group = tallies.alias("owner"), tallies.alias("of_group")
-_party_share, _member_share = shares.alias("party_share"), shares.alias("member_share")
-_party_time, _member_time = shares.alias("party_time"), shares.alias("member_time")
+_THE_BAND = bindparam("in_band", type_=Integer())
+
+
+class greatest(FunctionElement[int]):
+    """The greater of two numbers."""
+
+    type = BigInteger()
+    inherit_cache = True
+
+
+@compiles(greatest, "sqlite")
+def _sqlite_greatest(element: greatest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"max({compiler.process(element.clauses, **kw)})"
+
+
+@compiles(greatest, "postgresql")
+def _postgresql_greatest(element: greatest, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"greatest({compiler.process(element.clauses, **kw)})"
 
 
 def _effective(band: ColumnElement[int], since: ColumnElement[float]) -> ColumnElement[int]:
     aged = [case((and_(band >= step, since <= db_now() - bindparam("ageing_s") * step), 1), else_=0) for step in range(1, BANDS)]
     return band - sum(aged[1:], aged[0])
-
-
-def _greater(one: ColumnElement[Any], other: ColumnElement[Any]) -> ColumnElement[int]:
-    return case((func.coalesce(one, 0) > func.coalesce(other, 0), one), else_=func.coalesce(other, 0))
 
 
 # The names of the scopes, as the domain has them.
@@ -57,25 +79,11 @@ def _with_owner(lane_or_run: Any) -> Any:
     )
 
 
-def _with_shares(heads: Any) -> Any:
-    """Join how far each head's party, and its owner within a group, have come in the head's effective band."""
-    in_group = literal("group:") + heads.c.group_name + "/"
-    pairs = (
-        (_party_share, heads.c.party),
-        (_party_time, literal(virtual_time(None))),
-        (_member_share, in_group + heads.c.owner_id),
-        (_member_time, in_group),
-    )
-    joined = heads
-    for share, scope in pairs:
-        joined = joined.outerjoin(share, and_(share.c.scope == scope, share.c.band == heads.c.band))
-    return joined
-
-
-_PARTY_COME = _greater(_party_share.c.come, _party_time.c.come)
-_MEMBER_COME = _greater(_member_share.c.come, _member_time.c.come)
-_PARTY_TURN = func.coalesce(_party_share.c.turn, 0)
-_MEMBER_TURN = func.coalesce(_member_share.c.turn, 0)
+def _share(column: str, scope: ColumnElement[Any], heads: Any = None) -> ColumnElement[int]:
+    # A look-up each, not a join: whatever the planner believes of a table that grows and shrinks, it takes the key.
+    found = select(shares.c[column]).where(shares.c.scope == scope, shares.c.band == _THE_BAND)
+    correlated = found.correlate(heads) if heads is not None else found
+    return func.coalesce(correlated.scalar_subquery(), 0)
 
 
 def _held_up() -> ColumnElement[bool]:
@@ -85,8 +93,21 @@ def _held_up() -> ColumnElement[bool]:
     return exists().where(full, lanes.c.label_class.contains(func.substr(label.c.scope, len("label:") + 1)))
 
 
-def _startable() -> CTE:
-    """The heads that may start, each with its effective band and what it competes as."""
+def _in_band() -> ColumnElement[bool]:
+    return or_(
+        *(
+            and_(
+                lanes.c.priority_order == priority,
+                lanes.c.since <= bindparam(f"until_{priority}", type_=Double()),
+                lanes.c.since > bindparam(f"after_{priority}", type_=Double()),
+            )
+            for priority in range(BANDS)
+        )
+    )
+
+
+def _startable() -> Any:
+    """The heads of one effective band that may start, each with what it competes as."""
     group_active = func.coalesce(_group.c.max_active, bindparam("group_active"))
     return (
         select(
@@ -94,7 +115,7 @@ def _startable() -> CTE:
             lanes.c.priority_order,
             lanes.c.label_class,
             lanes.c.head,
-            _effective(lanes.c.priority_order, lanes.c.since).label("band"),
+            _THE_BAND.label("band"),
             _owner.c.group_name,
             _owner.c.weight,
             _PARTY.label("party"),
@@ -103,30 +124,37 @@ def _startable() -> CTE:
         .select_from(_with_owner(lanes))
         .where(
             lanes.c.head.is_not(None),
+            _in_band(),
             _owner.c.active < func.coalesce(_owner.c.max_active, bindparam("owner_active")),
             or_(_owner.c.group_name.is_(None), _group.c.active < group_active),
             or_(lanes.c.label_class == "", ~_held_up()),
         )
-        .cte("startable")
+        .subquery("startable")
     )
 
 
 def _next() -> Select[tuple[Any, ...]]:
     startable = _startable()
-    best = select(func.min(startable.c.band)).scalar_subquery()
-    within = func.row_number().over(partition_by=startable.c.party, order_by=(_MEMBER_COME, _MEMBER_TURN, startable.c.head))
-    stands = (
-        select(
-            *startable.c,
-            _PARTY_COME.label("party_come"),
-            _PARTY_TURN.label("party_turn"),
-            _MEMBER_COME.label("member_come"),
-            func.coalesce(_party_time.c.turn, 0).label("turn"),
-            within.label("within"),
-        )
-        .select_from(_with_shares(startable))
-        .where(startable.c.band == best)
-        .subquery("stands")
+    group = literal("group:") + startable.c.group_name + "/"
+    alone = startable.c.group_name.is_(None)
+
+    def in_group(share: ColumnElement[int]) -> ColumnElement[int]:
+        return case((alone, 0), else_=share)
+
+    stands = select(
+        *startable.c,
+        greatest(_share("come", startable.c.party, startable), _share("come", literal(virtual_time(None)))).label("party_come"),
+        _share("turn", startable.c.party, startable).label("party_turn"),
+        in_group(greatest(_share("come", group + startable.c.owner_id, startable), _share("come", group, startable))).label(
+            "member_come"
+        ),
+        in_group(_share("turn", group + startable.c.owner_id, startable)).label("member_turn"),
+    ).subquery("stands")
+    within = func.row_number().over(
+        partition_by=stands.c.party, order_by=(stands.c.member_come, stands.c.member_turn, stands.c.head)
+    )
+    stands = select(*stands.c, within.label("within"), _share("turn", literal(virtual_time(None))).label("turn")).subquery(
+        "ranked"
     )
     first = (
         select(stands)
@@ -136,111 +164,142 @@ def _next() -> Select[tuple[Any, ...]]:
         .subquery("first")
     )
     of_lane = [column.label(f"lane_{column.name}") for column in first.c]
-    return select(*runs.c, *of_lane, db_now().label("now")).select_from(
-        first.outerjoin(
-            runs,
-            and_(
-                runs.c.sequence == first.c.head,
-                IS_QUEUED,
-                runs.c.not_before.is_(None),
-                runs.c.owner_id == first.c.owner_id,
-                runs.c.priority_order == first.c.priority_order,
-                runs.c.label_class == first.c.label_class,
-            ),
-        )
+    of_run = and_(
+        runs.c.sequence == first.c.head,
+        IS_READY,
+        runs.c.owner_id == first.c.owner_id,
+        runs.c.priority_order == first.c.priority_order,
+        runs.c.label_class == first.c.label_class,
     )
+    return select(*runs.c, *of_lane, db_now().label("now")).select_from(first.outerjoin(runs, of_run))
 
 
-# The head that is next among those that may start, with its run; the run's columns are null when the lane is astray.
+# Since when the oldest head of each priority waits.
+OLDEST = (
+    select(lanes.c.priority_order, func.min(lanes.c.since).label("since"), db_now().label("now"))
+    .where(lanes.c.head.is_not(None))
+    .group_by(lanes.c.priority_order)
+)
+
+# The head of one effective band that is next among those that may start, with its run.
 NEXT = _next()
 
 
-def _queued() -> Any:
-    return (
-        select(
-            runs.c.sequence,
-            runs.c.owner_id,
-            _effective(runs.c.priority_order, runs.c.created_at).label("band"),
-            _owner.c.group_name,
-            _PARTY.label("party"),
-            (literal(SCALE) // _owner.c.weight).label("member_step"),
-            (literal(SCALE) // _PARTY_WEIGHT).label("party_step"),
-        )
-        .select_from(_with_owner(runs))
-        .where(IS_QUEUED)
-        .subquery("queued")
-    )
-
-
-def _by_share(
-    come: ColumnElement[int],
-    step: ColumnElement[int],
-    number: ColumnElement[int],
-    turn: ColumnElement[int],
-    first: ColumnElement[int],
-) -> tuple[ColumnElement[Any], ...]:
-    """Order by how far each run of a stream stands: they are `step` apart from where the stream has come.
-
-    Equally far ones go by the last turn. For the first of a stream that is known; for each other it is where the one before
-    stands: later than all turns so far, earlier the greater the step, and with equal steps later the more came before.
-    """
-    later = case((number > 0, 1), else_=0)
-    return come + number * step, later, -later * step, number, turn, first
-
-
-def _line() -> Select[tuple[Any, ...]]:
-    queued = _queued()
-    of_owner: dict[str, Any] = {"partition_by": (queued.c.owner_id, queued.c.band)}
-    owners = (
-        select(
-            *queued.c,
-            _PARTY_COME.label("party_come"),
-            _PARTY_TURN.label("party_turn"),
-            _MEMBER_COME.label("member_come"),
-            _MEMBER_TURN.label("member_turn"),
-            (func.row_number().over(**of_owner, order_by=queued.c.sequence) - 1).label("number"),
-            func.min(queued.c.sequence).over(**of_owner).label("first"),
-        )
-        .select_from(_with_shares(queued))
-        .subquery("owners")
-    )
-    of_party: dict[str, Any] = {
-        "partition_by": (owners.c.party, owners.c.band),
-        "order_by": _by_share(owners.c.member_come, owners.c.member_step, owners.c.number, owners.c.member_turn, owners.c.first),
-    }
-    parties = select(
-        *(owners.c[name] for name in ("sequence", "owner_id", "band", "party_come", "party_step", "party_turn")),
-        (func.row_number().over(**of_party) - 1).label("number"),
-        func.first_value(owners.c.sequence).over(**of_party).label("first"),
-    ).subquery("parties")
-    order = (
-        parties.c.band,
-        *_by_share(parties.c.party_come, parties.c.party_step, parties.c.number, parties.c.party_turn, parties.c.first),
-    )
-    return select(parties.c.sequence, parties.c.owner_id, func.row_number().over(order_by=order).label("position"))
-
-
-_LINE = _line().subquery("line")
-
-# The place of a run in the order in which all queued runs start if nothing changes.
-POSITION = select(_LINE.c.position).where(_LINE.c.sequence == bindparam("of_sequence"))
-
-# The first queued runs in that order.
-LINE = (
-    select(*runs.c, _LINE.c.position)
-    .join(_LINE, _LINE.c.sequence == runs.c.sequence)
-    .where(_LINE.c.position <= bindparam("at_most"))
-    .order_by(_LINE.c.position)
+# The queued runs of each owner in each effective band, counted in the index.
+_counted = select(
+    runs.c.owner_id,
+    _effective(runs.c.priority_order, runs.c.created_at).label("band"),
+    runs.c.sequence,
+)
+_all = union_all(_counted.where(IS_READY), _counted.where(IS_HELD_BACK)).subquery("queued")
+_owned = (
+    select(_all.c.owner_id, _all.c.band, func.count().label("queued"), func.min(_all.c.sequence).label("first"))
+    .group_by(_all.c.owner_id, _all.c.band)
+    .subquery("owned")
+)
+OWNED = (
+    select(*_owned.c, _owner.c.group_name, _owner.c.weight, func.coalesce(_group.c.weight, 1).label("group_weight"))
+    .join(_owner, _owner.c.scope == literal("owner:") + _owned.c.owner_id)
+    .outerjoin(_group, _group.c.scope == literal("group:") + _owner.c.group_name)
 )
 
-# The first queued runs of one owner in that order.
-LINE_OF_OWNER = (
-    select(*runs.c, _LINE.c.position)
-    .join(_LINE, _LINE.c.sequence == runs.c.sequence)
-    .where(_LINE.c.owner_id == bindparam("of_owner"))
-    .order_by(_LINE.c.position)
+# The group of an owner.
+GROUP_OF = select(tallies.c.group_name).where(tallies.c.scope == bindparam("scope"))
+
+# All shares.
+SHARES = select(shares)
+
+_BAND_OF_RUN = _effective(runs.c.priority_order, runs.c.created_at)
+
+# Where a queued run stands among its owner's: its effective band, and how many are before it there.
+_one, _own_before = runs.alias("one"), runs.alias("own_before")
+_band_of_one = _effective(_one.c.priority_order, _one.c.created_at)
+AMONG_OWN = select(
+    _band_of_one.label("band"),
+    _owner.c.group_name,
+    select(func.count())
+    .where(
+        _own_before.c.status == QUEUED,
+        _own_before.c.owner_id == _one.c.owner_id,
+        _own_before.c.sequence < _one.c.sequence,
+        _effective(_own_before.c.priority_order, _own_before.c.created_at) == _band_of_one,
+    )
+    .scalar_subquery()
+    .label("number"),
+).where(_one.c.id == bindparam("run"), _one.c.status == QUEUED, _owner.c.scope == literal("owner:") + _one.c.owner_id)
+
+# The first queued runs of an owner, or of one of the owner's effective bands, in the order in which they start.
+FIRST_OF_OWNER = (
+    select(*runs.c, _BAND_OF_RUN.label("band"))
+    .where(IS_QUEUED, runs.c.owner_id == bindparam("of_owner"))
+    .order_by(_BAND_OF_RUN, runs.c.sequence)
     .limit(bindparam("at_most"))
 )
+FIRST_OF_BAND = FIRST_OF_OWNER.where(bindparam("of_band") == _BAND_OF_RUN)
+
+
+def line(connection: Connection, ageing_s: float) -> Line:
+    """Return the order of all queued runs."""
+    rows = connection.execute(OWNED, {"ageing_s": ageing(ageing_s)}).all()
+    weights = {f"owner:{row.owner_id}": row.weight for row in rows}
+    weights |= {f"group:{row.group_name}": row.group_weight for row in rows if row.group_name is not None}
+    known = {(row.scope, row.band): Share(row.come, row.turn) for row in connection.execute(SHARES)}
+    owned = [Owned(row.owner_id, row.group_name, row.band, row.queued, row.first) for row in rows]
+    return Line(owned, known, weights.__getitem__)
+
+
+def first_of_owner(connection: Connection, line: Line, owner_id: str, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
+    """Return the owner's first queued runs with their places."""
+    values = {"of_owner": owner_id, "at_most": limit, "ageing_s": ageing(ageing_s)}
+    numbers: Counter[int] = Counter()
+    group = connection.execute(GROUP_OF, {"scope": f"owner:{owner_id}"}).scalar_one_or_none()
+    found = []
+    for row in connection.execute(FIRST_OF_OWNER, values):
+        found.append((line.position(owner_id, group, row.band, numbers[row.band]), run_of(row)))
+        numbers[row.band] += 1
+    return found
+
+
+def first_of_all(connection: Connection, line: Line, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
+    """Return the first queued runs with their places."""
+    first = line.first(limit)
+    wanted = Counter((owner, band) for owner, band, _ in first)
+    runs_of: dict[tuple[str, int, int], Run] = {}
+    for (owner, band), count in wanted.items():
+        values = {"of_owner": owner, "of_band": band, "at_most": count, "ageing_s": ageing(ageing_s)}
+        for number, row in enumerate(connection.execute(FIRST_OF_BAND, values)):
+            runs_of[owner, band, number] = run_of(row)
+    return [(place, runs_of[stands]) for place, stands in enumerate(first, 1) if stands in runs_of]
+
+
+def next_head(connection: Connection, limits: Limits) -> AnyRow | None:
+    """Return the head that is next among those that may start, with its run; the run's columns are null when the lane is astray.
+
+    The effective bands are looked into one after the other: mostly, all but the heads of the first are left alone.
+    """
+    oldest = connection.execute(OLDEST).all()
+    bands: set[int] = set()
+    for row in oldest:
+        bands |= set(range(effective_band(row.priority_order, row.since, row.now, limits.ageing_s), row.priority_order + 1))
+    given = {
+        "owner_active": limits.owner_active,
+        "group_active": NO_LIMIT if limits.group_active is None else limits.group_active,
+    }
+    for band in sorted(bands):
+        values = {**given, "in_band": band, **_times(band, oldest[0].now, limits.ageing_s)}
+        if (found := connection.execute(NEXT, values).one_or_none()) is not None:
+            return found
+    return None
+
+
+def _times(band: int, now: float, ageing_s: float) -> dict[str, float]:
+    """Return since when a head of each priority has waited that counts as one of the band."""
+    step, times = ageing(ageing_s), {}
+    for priority in range(BANDS):
+        steps = priority - band
+        times[f"until_{priority}"] = ALWAYS if steps == 0 else now - step * steps if steps > 0 else -ALWAYS
+        times[f"after_{priority}"] = -ALWAYS if band == 0 else now - step * (steps + 1)
+    return times
 
 
 def ageing(ageing_s: float) -> float:

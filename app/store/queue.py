@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, bindparam, select, update
 from app.domain.admission import Limits, Tally, has_place
 from app.domain.errors import Conflict, Fenced, NotFound, RunEnded
 from app.domain.lifecycle import Step, transition
+from app.domain.line import Line
 from app.domain.run import Priority, Run
 from app.store import lanes, moves, order
 from app.store import tallies as counts
@@ -52,21 +53,32 @@ class Queue:
         with begin(self._engine) as connection:
             return _start_next(connection, limits, bool(due))
 
-    def position(self, run: Run, ageing_s: float = 0.0) -> int:
-        """Return the 1-based place of a queued run in the order in which runs start if nothing changes; 0 once it has left."""
-        values = {"of_sequence": run.sequence, "ageing_s": order.ageing(ageing_s)}
+    def line(self, ageing_s: float = 0.0) -> Line:
+        """Return the order in which the queued runs start if nothing changes. It costs a look at the whole queue."""
         with reading(self._engine) as connection:
-            return connection.execute(order.POSITION, values).scalar_one_or_none() or 0
+            return order.line(connection, ageing_s)
+
+    def position(self, run: Run, ageing_s: float = 0.0, line: Line | None = None) -> int:
+        """Return the 1-based place of a queued run in that order, by a line that the caller has or a new one.
+
+        0 when the run is not in the queue (any more).
+        """
+        values = {"run": run.id, "ageing_s": order.ageing(ageing_s)}
+        with reading(self._engine) as connection:
+            stands = connection.execute(order.AMONG_OWN, values).one_or_none()
+            if stands is None:
+                return 0
+            place = (run.owner_id, stands.group_name, stands.band, stands.number)
+            # A line that is older than the owner's first run does not have it.
+            return (line.position(*place) if line else 0) or order.line(connection, ageing_s).position(*place)
 
     def queue(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
-        """Return the first queued runs, of all or of one owner, with their 1-based places in the order in which runs start."""
-        values = {"at_most": limit, "ageing_s": order.ageing(ageing_s)}
+        """Return the first queued runs, of all or of one owner, with their 1-based places in that order."""
         with reading(self._engine) as connection:
+            line = order.line(connection, ageing_s)
             if owner_id is None:
-                rows = connection.execute(order.LINE, values)
-            else:
-                rows = connection.execute(order.LINE_OF_OWNER, {**values, "of_owner": owner_id})
-            return [(row.position, run_of(row)) for row in rows]
+                return order.first_of_all(connection, line, limit, ageing_s)
+            return order.first_of_owner(connection, line, owner_id, limit, ageing_s)
 
     def overdue_queued(self, limit: int) -> list[Run]:
         """Return queued runs whose queue timeout is over by the database's clock."""
@@ -114,14 +126,9 @@ def _start_next(connection: Connection, limits: Limits, due: bool) -> Run | None
 
 
 def _next(connection: Connection, limits: Limits) -> AnyRow | None:
-    values = {
-        "ageing_s": order.ageing(limits.ageing_s),
-        "owner_active": limits.owner_active,
-        "group_active": limits.active if limits.group_active is None else limits.group_active,
-    }
-    row = connection.execute(order.NEXT, values).one_or_none()
+    row = order.next_head(connection, limits)
     if row is None or row.sequence is not None:
         return row
     # A process of an older version took the head without a word to the lane.
     lanes.refill(connection)
-    return connection.execute(order.NEXT, values).one_or_none()
+    return order.next_head(connection, limits)

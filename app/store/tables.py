@@ -128,6 +128,7 @@ Index(
     runs.c.priority_order,
     runs.c.label_class,
     runs.c.sequence,
+    runs.c.created_at,
     sqlite_where=IS_READY,
     postgresql_where=IS_READY,
 )

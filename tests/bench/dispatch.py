@@ -1,7 +1,7 @@
 """`scripts/bench dispatch`: finding the run that is next among up to 100,000 queued ones, of which one owner holds nine in ten.
 
-Beside it: the plain ORDER BY over the same table that a queue without fair shares would begin with, the same order by a sort of
-all queued runs, and what Celery's own priority queues on Redis need to hand out a message (they know neither owners nor limits).
+Beside it: the plain ORDER BY over the same table that a queue without fair shares would begin with, and what Celery's own
+priority queues on Redis need to hand out a message (they know neither owners nor limits). Then what places in the queue cost.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from kombu import Connection as Broker
-from sqlalchemy import Engine, insert, text
+from sqlalchemy import Connection, Engine, insert, text
 
 from app.domain.admission import Limits
 from app.domain.run import Status
@@ -50,28 +50,28 @@ def run(options: argparse.Namespace) -> None:
                 rows.append([f"{database}, {queued:,} queued", *_measure(engine)])
     for queued in options.queued:
         rows.append([f"celery on redis, {queued:,} queued", _celery(queued), "-", "-", "-", "-"])
-    table(["", "select next", "whole dispatch", "naive ORDER BY", "sort by the rule", "position of one"], rows)
+    table(["", "select next", "whole dispatch", "naive ORDER BY", "line of all", "one place in it"], rows)
 
 
 def _measure(engine: Engine) -> list[str]:
     store = RunStore(engine)
-    values = {"ageing_s": LIMITS.ageing_s, "owner_active": MANY, "group_active": MANY}
 
-    def ask(statement: object, parameters: dict[str, object]) -> Callable[[], object]:
+    def ask(work: Callable[[Connection], object]) -> Callable[[], object]:
         def one() -> object:
             with reading(engine) as connection:
-                return connection.execute(statement, parameters).fetchall()  # type: ignore[call-overload]
+                return work(connection)
 
         return one
 
-    last = store.queue(1)[0][1]
-    selecting = _timed(ask(order.NEXT, values))
-    dispatching = _timed(lambda: store.dispatch_next(LIMITS))
-    naive = _timed(ask(NAIVE, {"active": MANY}))
-    ageing = {"ageing_s": LIMITS.ageing_s}
-    sorting = _timed(ask(order.LINE, {**ageing, "at_most": 1}), 5)
-    position = _timed(ask(order.POSITION, {**ageing, "of_sequence": last.sequence + 1}), 5)
-    return [selecting, dispatching, naive, sorting, position]
+    some = store.queue(50)[-1][1]
+    line = store.line(LIMITS.ageing_s)
+    return [
+        _timed(ask(lambda connection: order.next_head(connection, LIMITS))),
+        _timed(lambda: store.dispatch_next(LIMITS)),
+        _timed(ask(lambda connection: connection.execute(NAIVE, {"active": MANY}).fetchall())),
+        _timed(lambda: store.line(LIMITS.ageing_s), 10),
+        _timed(lambda: store.position(some, LIMITS.ageing_s, line), 10),
+    ]
 
 
 def _timed(work: Callable[[], object], samples: int = SAMPLES) -> str:
@@ -110,7 +110,7 @@ def _fill(engine: Engine, queued: int) -> None:
             "id": f"r{number}",
             "owner_id": "u-many" if number % 10 else f"u-{number // 10 % SMALL_OWNERS}",
             "owner_name": "somebody",
-            "priority_order": (number // 7) % 5,
+            "priority_order": (number // 10 // SMALL_OWNERS if number % 10 == 0 else number) % 5,
             "status": Status.QUEUED.value,
             "stdin": False,
             "created_at": now - (queued - number) * 0.02,

@@ -165,7 +165,7 @@ def test_the_next_run_is_found_without_looking_at_the_others(house: House, engin
     for _ in range(20):
         house.queued()
     lane = {"in_owner": "u-ann", "in_band": 2, "in_class": "", "in_sequence": 1}
-    next_ = {"ageing_s": 1.0, "owner_active": 1, "group_active": 1}
+    next_ = {"in_band": 2, "owner_active": 1, "group_active": 1, **order._times(2, 1e9, 0.0)}
     for statement, given, index in (
         (order.NEXT, next_, ""),
         (lanes.LEAVE, lane, "ix_runs_lane"),
