@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.admission import Limits
+from app.domain.attempts import all_attempts
 from app.domain.events import Entry, Kind, encode, output_fields
 from app.domain.evidence import Evidence
 from app.domain.lifecycle import Step, transition
@@ -129,6 +130,21 @@ def test_the_same_form_with_another_secret_is_another_run(ann: Browser) -> None:
     first = ann.client.post("/new", data=form).location
     assert ann.client.post("/new", data=form).location == first
     assert ann.client.post("/new", data={**form, "secrets": "KEY=2"}).location != first
+
+
+def test_the_attempts_of_a_run_are_told_apart(site: Site, ann: Browser) -> None:
+    run = running(site)
+    outcome = Outcome(Status.FAILED, Reason.NODE_LOST, HOSTILE)
+    events = [(Kind.OUTPUT, output_fields("stdout", 0, b"first\n")), (Kind.STATUS, {"status": "queued", "attempt": 2})]
+    entries = [Entry(seq, encode(1, seq, 1.0, kind, fields)) for seq, (kind, fields) in enumerate(events, 1)]
+    now = site.services.runs.now()
+    part = replace(all_attempts(run, ())[0], ended_at=now, outcome=outcome, last_seq=2, last_offset=6)
+    after = transition(run, Step.RETRY, now, wait_s=60.0)
+    assert site.services.runs.retry(run, after, part, Chunk.pack(entries, 1, 0, 6, 9), Progress(1, 2, 6, 9))
+    text = ann.get(f"/runs/{run.id}").text
+    assert "attempt 2 of 3 in about 60 s: NodeLost" in text and "Attempt 1: <b>NodeLost.</b>" in text and HOSTILE not in text
+    assert f"/v1/runs/{run.id}/output?attempt=1" in text and "output?attempt=2" not in text
+    assert ann.get(f"/v1/runs/{run.id}/output?attempt=1").text == "first\n"
 
 
 CLUSTER = {
