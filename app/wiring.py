@@ -109,6 +109,7 @@ def pod_shape(settings: Settings) -> Shape:
         runtime_class=settings.kube_runtime_class,
         node_selector=settings.parsed("kube_node_selector"),
         tolerations=tuple(settings.parsed("kube_tolerations")),
+        lost_node_s=settings.kube_lost_node_s,
         priority_class=settings.kube_priority_class,
         service_account=settings.kube_service_account,
         user_id=settings.kube_user_id,

@@ -82,6 +82,9 @@ class Settings:
     kube_runtime_class: str = field(default="", metadata={"doc": "RuntimeClass of runs"})
     kube_node_selector: str = field(default="{}", metadata={"doc": "JSON: node label -> value that runs need"})
     kube_tolerations: str = field(default="[]", metadata={"doc": "JSON list of the tolerations of runs"})
+    kube_lost_node_s: int = field(
+        default=300, metadata={"doc": "how long a run is kept whose node the cluster finds unreachable"}
+    )
     kube_priority_class: str = field(default="", metadata={"doc": "PriorityClass of runs"})
     kube_service_account: str = field(default="", metadata={"doc": "ServiceAccount of runs; its token is never mounted"})
     kube_user_id: int = field(default=1000, metadata={"doc": "user and group id of the processes in runs' pods"})

@@ -107,7 +107,10 @@ class PodLife(Life):
         return self._place.put_file(str(body.get("name")), str(body.get("text")))
 
     def _start(self, body: dict[str, object]) -> str | None:
-        """Start the program, once; never one that was stopped before."""
+        """Start the program, once; never one that was stopped before, nor one of another pod of this name."""
+        uid = self._born.config.value.get(b"uid", b"").decode()
+        if uid and body.get("uid", uid) != uid:
+            return "This is another pod."
         if not self._let_go and self._status is None and not self._ended and not self._leaving:
             self._let_go = True
             self._place.say("start")

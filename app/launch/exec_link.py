@@ -224,7 +224,8 @@ class ExecLink:
             files[script_name(spec)] = spec.script
         for name, text in files.items():
             self.send(Kind.FILE, {"id": f"file-{name}", "name": name, "text": text})
-        self.send(Kind.START, {"id": "start"})
+        # Reached by its name, it may be another pod than the watch last saw under it: the agent knows which one it is.
+        self.send(Kind.START, {"id": "start", "uid": self._uid})
 
     # --- the pod
 

@@ -63,6 +63,7 @@ class Shape:
     agent_cpu_request: float = 0.05
     agent_memory_bytes: int = 128 * MIB
     waiting_s: float = 7 * 86400.0
+    lost_node_s: int = 300
 
 
 def pod_name(attempt: Attempt) -> str:
@@ -188,11 +189,19 @@ def _placing(shape: Shape) -> Json:
         "imagePullSecrets": [{"name": name} for name in shape.pull_secrets],
         "runtimeClassName": shape.runtime_class,
         "nodeSelector": dict(shape.node_selector),
-        "tolerations": [dict(toleration) for toleration in shape.tolerations],
+        "tolerations": [*(dict(toleration) for toleration in shape.tolerations), *_patience(shape)],
         "priorityClassName": shape.priority_class,
         "serviceAccountName": shape.service_account,
     }
     return {key: value for key, value in wanted.items() if value}
+
+
+def _patience(shape: Shape) -> list[Json]:
+    """Return how long the cluster waits for a node that does not answer, before it gives the pod up."""
+    taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+    given = {toleration.get("key") for toleration in shape.tolerations}
+    rest = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": shape.lost_node_s}
+    return [{"key": taint, **rest} for taint in taints if taint not in given]
 
 
 def _pod_security(shape: Shape) -> Json:
@@ -219,6 +228,7 @@ def _agent(attempt: Attempt, shape: Shape, program: str) -> Json:
         f"linger_s={LINGER_S}",
         f"stdin={'1' if spec.stdin else ''}",
     ]
+    args = [*(_literal(word) for word in words), "uid=$(POD_UID)"]
     disk = str(_spool_bytes(spec))
     memory = str(shape.agent_memory_bytes)
     hook = ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]
@@ -227,7 +237,8 @@ def _agent(attempt: Attempt, shape: Shape, program: str) -> Json:
         "image": shape.agent_image,
         "imagePullPolicy": "IfNotPresent",
         "command": AGENT_COMMAND,
-        "args": [_literal(word) for word in words],
+        "args": args,
+        "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}],
         "lifecycle": {"postStart": {"exec": {"command": hook}}},
         "resources": {
             "requests": {"cpu": _cores(shape.agent_cpu_request), "memory": memory, "ephemeral-storage": disk},

@@ -13,6 +13,12 @@ Json = dict[str, Any]
 PULL_FAULTS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed")
 CREATE_FAULTS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError")
 DISK_WORDS = ("ephemeral", "emptydir", "disk", "storage")
+DISRUPTIONS = {
+    "DeletionByTaintManager": ("NodeLost", "The node that it ran on has not answered for too long."),
+    "DeletionByPodGC": ("NodeLost", "The node that it ran on is gone."),
+    "EvictionByEvictionAPI": ("Evicted", "It was evicted: its node is being emptied, or was needed for something else."),
+    "PreemptionByScheduler": ("Evicted", "The cluster needed the place for something of a higher priority."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +83,9 @@ def _pod_reason(pod: Json, status: Json) -> tuple[str, str] | None:
         return "NodeLost", f"The node that it ran on is gone. {message}".strip()
     if reason:
         return "LaunchFailed", f"The node refused the run: {reason}. {message}".strip()
-    if any(c.get("reason") == "DeletionByTaintManager" for c in status.get("conditions") or []):
-        return "NodeLost", "The node that it ran on has not answered for too long."
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "DisruptionTarget" and condition.get("reason") in DISRUPTIONS:
+            return DISRUPTIONS[condition["reason"]]
     if pod.get("metadata", {}).get("deletionTimestamp"):
         return "PodDeleted", "The run's pod was deleted by somebody else."
     return None

@@ -179,6 +179,18 @@ def test_a_program_that_is_stopped_before_it_started_never_starts(make_pod: Call
     assert run.gone() == b"stop\n"
 
 
+@pytest.mark.trap("R1")
+def test_the_word_to_start_is_for_one_pod(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod("uid=mine")
+    run.say("here")
+    run.send(Kind.START, id="start", uid="another")
+    run.until(lambda: run.bodies(Kind.ACK))
+    assert (run.bodies(Kind.ACK)[0]["ok"], run.gone()) == (False, b"")
+    run.send(Kind.START, id="start", uid="mine")
+    run.until(lambda: run.bodies(Kind.ACK)[1:])
+    assert (run.bodies(Kind.ACK)[1]["ok"], run.gone()) == (True, b"start\n")
+
+
 def test_the_end_of_a_pod_is_passed_on_and_a_supervisor_says_why(make_pod: Callable[..., Pod]) -> None:
     run = make_pod()
     run.start()

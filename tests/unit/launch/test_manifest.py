@@ -18,6 +18,7 @@ SCRIPT = RunSpec(script="print(1)", language="python", cpu=0.5, memory_bytes=64 
 SCRIPT = replace(SCRIPT, timeout_s=60, grace_s=2.5)
 
 CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+AGENT_ARGS = ["linger_s=86400", "stdin=", "uid=$(POD_UID)"]
 EXPECTED = {
     "apiVersion": "v1",
     "kind": "Pod",
@@ -53,7 +54,8 @@ EXPECTED = {
                 "image": "registry.example/podwire:1",
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-I", "-S", "/opt/podwire/app/agent/pod.py"],
-                "args": ["command=python3", "output_limit=67108864", "backstop_s=92.5", "linger_s=86400", "stdin="],
+                "args": ["command=python3", "output_limit=67108864", "backstop_s=92.5", *AGENT_ARGS],
+                "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}],
                 "lifecycle": {
                     "postStart": {
                         "exec": {"command": ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]}
@@ -105,6 +107,10 @@ EXPECTED = {
             {"name": "work", "emptyDir": {"sizeLimit": "104857600"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "104857600"}},
         ],
+        "tolerations": [
+            {"key": "node.kubernetes.io/not-ready", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+            {"key": "node.kubernetes.io/unreachable", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300},
+        ],
     },
 }
 
@@ -132,11 +138,20 @@ def test_what_the_configuration_adds_to_every_pod() -> None:
         "imagePullSecrets": [{"name": "a"}, {"name": "b"}],
         "runtimeClassName": "gvisor",
         "nodeSelector": {"pool": "runs"},
-        "tolerations": [toleration],
+        "tolerations": [toleration, *EXPECTED["spec"]["tolerations"]],  # type: ignore[index]
         "priorityClassName": "runs",
         "serviceAccountName": "nobody",
     }
     assert make_pod(attempt(), shape)["spec"] == {**EXPECTED["spec"], **wanted}  # type: ignore[dict-item]
+
+
+def test_how_long_a_lost_node_is_waited_for() -> None:
+    own = {"key": "node.kubernetes.io/unreachable", "operator": "Exists"}
+    waits = make_pod(attempt(), replace(SHAPE, lost_node_s=7, tolerations=(own,)))["spec"]["tolerations"]
+    assert [(each["key"], each.get("tolerationSeconds")) for each in waits] == [
+        ("node.kubernetes.io/unreachable", None),
+        ("node.kubernetes.io/not-ready", 7),
+    ]
 
 
 def test_words_and_values_reach_the_program_as_they_are() -> None:
@@ -154,7 +169,7 @@ def test_a_command_of_ones_own_image_begins_where_that_image_does() -> None:
 
 def test_input_is_offered_only_to_programs_that_want_it() -> None:
     made = make_pod(attempt(stdin=True, network=False), SHAPE)
-    assert made["spec"]["containers"][0]["args"][-1] == "stdin=1"
+    assert "stdin=1" in made["spec"]["containers"][0]["args"]
     assert {"name": "PODWIRE_STDIN", "value": "1"} in made["spec"]["containers"][1]["env"]
     assert made["metadata"]["labels"]["podwire.dev/network"] == "off"
 

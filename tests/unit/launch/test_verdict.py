@@ -21,6 +21,10 @@ def ended(code: int, reason: str = "Error") -> dict[str, Any]:
     return {"terminated": {"exitCode": code, "reason": reason}}
 
 
+def disrupted(reason: str) -> list[dict[str, str]]:
+    return [{"type": "Ready", "reason": "PodFailed"}, {"type": "DisruptionTarget", "status": "True", "reason": reason}]
+
+
 def waiting(reason: str) -> dict[str, Any]:
     return {"waiting": {"reason": reason, "message": "because"}}
 
@@ -75,7 +79,11 @@ def test_nothing_more_comes_from_an_agent_that_is_gone(made: dict[str, Any], rea
         (pod(waiting("ImagePullBackOff"), waiting("PodInitializing")), "LaunchFailed", True),
         (pod(waiting("ImagePullBackOff"), ended(128, "StartError")), "LaunchFailed", True),
         (pod(RUNNING, RUNNING, deleted=True), "PodDeleted", True),
-        (pod(RUNNING, RUNNING, deleted=True, conditions=[{"reason": "DeletionByTaintManager"}]), "NodeLost", True),
+        (pod(RUNNING, RUNNING, deleted=True, conditions=disrupted("DeletionByTaintManager")), "NodeLost", True),
+        (pod(RUNNING, RUNNING, deleted=True, conditions=disrupted("DeletionByPodGC")), "NodeLost", True),
+        (pod(RUNNING, RUNNING, deleted=True, conditions=disrupted("EvictionByEvictionAPI")), "Evicted", True),
+        (pod(RUNNING, RUNNING, deleted=True, conditions=disrupted("PreemptionByScheduler")), "Evicted", True),
+        (pod(RUNNING, RUNNING, deleted=True, conditions=disrupted("SomethingNew")), "PodDeleted", True),
         (pod(conditions=[{"type": "PodScheduled", "reason": "Unschedulable", "message": "0/1"}]), "Unschedulable", True),
     ],
 )
