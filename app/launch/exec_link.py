@@ -188,7 +188,7 @@ class ExecLink:
         except ApiFailure as failure:
             logger.debug("%s: not dialled: %s", self._name, failure)
             if failure.missing:
-                self._look_at = 0.0
+                self._asked_for()  # whatever the watch still believes
             self._count_refusal(failure)
         else:
             self._refused_since = None

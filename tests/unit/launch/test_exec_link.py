@@ -1,0 +1,207 @@
+"""The link to a pod's agent, against a cluster of one pod on loopback that fails in every way a real one was seen to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.agent.wire import Kind
+from app.domain.errors import LinkLost
+from app.domain.ids import new_run_id
+from app.domain.ports import Attempt, Record
+from app.domain.spec import RunSpec
+from app.launch import exec_link
+from app.launch.exec_link import FIRST_PAUSE_S, Cluster, ExecLink
+from app.launch.kube_api import KubeApi
+from app.launch.manifest import Shape, pod_name
+from app.launch.watch import PodWatch
+from tests.servers import wait_until
+from tests.unit.launch.fake_cluster import Exec, FakeCluster
+
+UID = "uid-1"
+SPEC = RunSpec(script="print(1)", language="python", files={"a.txt": "text"})
+ATTEMPT = Attempt(new_run_id(), 1, SPEC, handle=UID)
+RUNNING = {"phase": "Running", "containerStatuses": [{"name": name, "state": {"running": {}}} for name in ("agent", "run")]}
+
+
+def pod(uid: str = UID, status: dict[str, Any] | None = None) -> dict[str, Any]:
+    return {"metadata": {"name": pod_name(ATTEMPT), "uid": uid}, "status": status or RUNNING}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
+    made = FakeCluster(pod(), tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def connect(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ExecLink]]:
+    """Makes links; what the cluster knows is asked for often."""
+    monkeypatch.setattr(exec_link, "LOOK_EVERY_S", 0.1)
+    api, shape = KubeApi(kubeconfig=cluster.kubeconfig), Shape("runs", "image")
+    shared = Cluster(api, shape, PodWatch(api, "runs", "all"))
+    made: list[ExecLink] = []
+
+    def connect(position: int = 0, attempt: Attempt = ATTEMPT) -> ExecLink:
+        made.append(ExecLink(shared, attempt, position))
+        return made[-1]
+
+    yield connect
+    for link in made:
+        link.close()
+
+
+def read(link: ExecLink, kind: Kind, count: int = 1) -> list[Record]:
+    """Read until so many records of the kind have come, and return all records."""
+    records: list[Record] = []
+    wait_until(lambda: records.extend(link.read(0.2)) or sum(each.kind == kind for each in records) >= count, str(kind))  # type: ignore[func-returns-value]
+    return records
+
+
+def lost(link: ExecLink) -> list[Record]:
+    """Read until the link is lost, and return what came before."""
+    records: list[Record] = []
+    with pytest.raises(LinkLost):
+        wait_until(lambda: records.extend(link.read(0.2)), "the link was lost")  # type: ignore[func-returns-value]
+    return records
+
+
+def payloads(records: list[Record]) -> list[bytes]:
+    return [record.payload for record in records if record.kind == Kind.STDOUT]
+
+
+def test_the_program_starts_by_the_word_of_a_link_with_its_files_before_it(
+    cluster: FakeCluster, connect: Callable[..., ExecLink]
+) -> None:
+    read(connect(), Kind.ACK, 3)
+    assert [kind for kind, _ in cluster.heard] == [Kind.FILE, Kind.FILE, Kind.START]
+    assert {body["name"]: body["text"] for body in cluster.heard_of(Kind.FILE)} == {"a.txt": "text", "script.py": "print(1)"}
+    assert cluster.heard_of(Kind.START)[0]["uid"] == UID
+
+
+@pytest.mark.parametrize("how", [Exec.cut, Exec.end])
+def test_a_lost_connection_is_no_end_and_the_next_link_goes_on_at_its_place(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], how: Callable[[Exec], None]
+) -> None:
+    cluster.waits = False
+    cluster.record(Kind.STDOUT, b"one")
+    first = connect()
+    records = read(first, Kind.STDOUT)
+    cluster.record(Kind.STDOUT, b"two")
+    records += read(first, Kind.STDOUT)
+    cluster.hang_up(how)
+    records += lost(first)
+    assert payloads(records) == [b"one", b"two"]
+    assert not [record for record in records if record.kind == Kind.EXIT]
+    cluster.record(Kind.STDOUT, b"three")
+    position = max(record.position for record in records)
+    more = read(connect(position), Kind.STDOUT)
+    assert (payloads(more), cluster.follows) == ([b"three"], [0, position])
+    assert max(record.position for record in more) == len(cluster.spool)
+
+
+def test_an_agent_that_cannot_be_reached_is_dialled_ever_more_rarely(
+    cluster: FakeCluster, connect: Callable[..., ExecLink]
+) -> None:
+    cluster.refuses = 9
+    read(connect(), Kind.HEARTBEAT)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(cluster.dials)]
+    # One try comes early: when the watch begins, it tells a change.
+    early = [number for number, gap in enumerate(gaps) if gap < 0.95 * FIRST_PAUSE_S * 1.3**number]
+    assert (len(gaps), len(early)) in ((9, 0), (9, 1)), gaps
+
+
+def test_a_connection_on_which_nobody_answers_is_given_up(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exec_link, "DIAL_WITHIN_S", 0.3)
+    cluster.mute = True
+    cluster.record(Kind.STDOUT, b"one")
+    link = connect()
+    records: list[Record] = []
+    wait_until(lambda: records.extend(link.read(0.05)) or len(cluster.dials) >= 3, "it was dialled again")  # type: ignore[func-returns-value]
+    assert records == []
+    cluster.mute = False
+    assert payloads(read(link, Kind.STDOUT)) == [b"one"]
+
+
+def test_commands_wait_for_an_agent_that_is_not_there_yet(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:
+    cluster.refuses = 3
+    link = connect()
+    link.send(Kind.SIGNAL, {"id": "stop", "signal": "TERM"})
+    wait_until(lambda: link.read(0.1) is None or cluster.heard_of(Kind.SIGNAL), "the command arrived")
+    assert len(cluster.heard_of(Kind.SIGNAL)) == 1
+
+
+@pytest.mark.trap("R1")
+def test_a_pod_of_another_uid_is_told_as_the_loss_of_ours_and_gets_no_word(
+    cluster: FakeCluster, connect: Callable[..., ExecLink]
+) -> None:
+    cluster.pod = pod("uid-2")
+    (end,) = [record for record in read(connect(), Kind.EXIT) if record.kind == Kind.EXIT]
+    assert b'"PodDeleted"' in end.payload
+    # What a link that takes it for its own would say names the uid, which the agent compares.
+    assert all(body["uid"] == UID for body in cluster.heard_of(Kind.START))
+
+
+def test_a_pod_that_is_gone_is_an_end_and_one_only(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:
+    cluster.waits = False
+    link = connect()
+    read(link, Kind.HEARTBEAT)
+    cluster.pod = None
+    cluster.hang_up(Exec.cut)
+    lost(link)
+    again = connect()
+    assert b'"PodDeleted"' in read(again, Kind.EXIT)[-1].payload
+    assert [record for _ in range(5) for record in again.read(0.1) if record.kind == Kind.EXIT] == []
+
+
+@pytest.mark.parametrize(
+    ("agent", "pod_status", "reason"),
+    [
+        ({"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, {}, b"AgentLost"),
+        ({"terminated": {"exitCode": 137}}, {"phase": "Failed", "reason": "Evicted", "message": "low on memory"}, b"Evicted"),
+        ({"running": {}}, {"phase": "Failed", "reason": "NodeLost"}, b"NodeLost"),
+    ],
+)
+def test_what_only_the_cluster_knows_ends_an_attempt_whose_agent_is_gone(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], agent: dict[str, Any], pod_status: dict[str, Any], reason: bytes
+) -> None:
+    cluster.mute = True
+    cluster.refuses = 1000
+    containers = [{"name": "agent", "state": agent}, {"name": "run", "state": {"running": {}}}]
+    cluster.pod = pod(status={"containerStatuses": containers, **pod_status})
+    assert reason in read(connect(), Kind.EXIT)[-1].payload
+
+
+def test_a_node_that_answers_again_within_its_time_ends_nothing(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exec_link.LASTING_S, "NodeLost", 0.5)
+    lost_node = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]}
+    taken = pod(status={**RUNNING, **lost_node})
+    taken["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    cluster.pod, cluster.waits = taken, False
+    heard = connect()
+    assert not [record for record in read(heard, Kind.HEARTBEAT) if record.kind == Kind.EXIT]
+    cluster.record(Kind.STDOUT, b"still here")
+    for _ in range(8):  # longer than the fault may last
+        records = heard.read(0.1)
+        assert not [record for record in records if record.kind == Kind.EXIT]
+    cluster.refuses = 1000
+    assert b'"NodeLost"' in read(connect(), Kind.EXIT)[-1].payload
+
+
+def test_a_link_is_woken_and_closed_from_outside(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:
+    cluster.mute = True
+    link = connect()
+    link.wake()
+    assert link.read(3600) == []
+    link.close()
+    link.close()
+    link.wake()
