@@ -71,7 +71,7 @@ class PodLife(Life):
         super().__init__(born)
         self._place = place
         more: dict[int, Obey] = {Kind.FILE: self._file, Kind.START: self._start}
-        more |= {Kind.EXITED: self._exited_as, Kind.NOTE: self._note}
+        more |= {Kind.EXITED: self._exited_as, Kind.NOTE: self._note, Kind.LEAVING: self._leaves_because}
         self._commands = PodCommands((self._reply, self._stdin, self._signal), more)
         self._notes = b""
         self._last_words = ""
@@ -79,6 +79,7 @@ class PodLife(Life):
         self._use: Use | None = None
         self._fault = ""
         self._own_word: dict[str, object] | None = None
+        self._why: dict[str, object] = {}
         self._hold_until = float("inf")
         self._exit: dict[str, object] = {}
 
@@ -177,8 +178,8 @@ class PodLife(Life):
         if self._use and self._use.ooms and status != 0:
             end["reason"] = "OOMKilled"
         if self._leaving:
-            self._own_word = {**end, "reason": end.get("reason", "PodDeleted")}
-            self._hold_until = time.monotonic() + HOLD_S
+            self._own_word = {"reason": "PodDeleted", **self._why, **end}
+            self._hold_until = time.monotonic() + (0.0 if self._why else HOLD_S)
         else:
             self._settle(end)
 
@@ -192,6 +193,14 @@ class PodLife(Life):
         if not own and self._status is None:
             self._use = None  # the answer to a question asked before the end, which says nothing about the end
         self._settle({"exit_code": None, "signal": None, "launch_error": None, **own, **end})
+        return None
+
+    def _leaves_because(self, body: dict[str, object]) -> str | None:
+        """Take a supervisor's word for why the pod is being taken away; the end goes on for as long as its grace."""
+        self._why = {key: body[key] for key in ("reason", "message") if body.get(key)}
+        if self._own_word is not None:
+            self._own_word |= self._why if self._own_word["reason"] == "PodDeleted" else {}
+            self._hold_until = 0.0
         return None
 
     def _settle(self, end: dict[str, object]) -> None:

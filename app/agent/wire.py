@@ -35,6 +35,7 @@ class Kind(IntEnum):
     START = 70
     EXITED = 71
     NOTE = 72
+    LEAVING = 73
 
     HEARTBEAT = 128
     ACK = 129

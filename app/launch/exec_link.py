@@ -50,12 +50,21 @@ HOPELESS_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """What the links of one process share. `said` remembers the notices of each pod, so that none is said twice."""
+    """What the links of one process share.
+
+    `said` remembers the notices of each pod, so that none is said twice, `faults` since when each has one: they outlive links.
+    """
 
     api: KubeApi
     shape: Shape
     watch: PodWatch
     said: dict[str, set[str]] = field(default_factory=dict)
+    faults: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+    def forget(self, uid: str) -> None:
+        """Keep nothing more of the pod."""
+        self.said.pop(uid, None)
+        self.faults.pop(uid, None)
 
     def get(self, name: str) -> Json:
         """Return the pod. Raises: ApiFailure."""
@@ -77,12 +86,11 @@ class ExecLink:
         self._name, self._uid = pod_name(attempt), str(attempt.handle)
         self._bell, self._follower = Bell(), Follower(position)
         self._socket: ExecSocket | None = None
-        self._heard = self._told_exit = self._over = False
+        self._heard = self._told_exit = self._told_why = self._over = False
         self._dialled_at = self._dial_at = 0.0
         self._pause_s = FIRST_PAUSE_S
         self._look_at = 0.0
         self._called, self._changed = threading.Event(), threading.Event()
-        self._fault: tuple[tuple[str, str], float] | None = None
         self._refused_since: float | None = None
         self._news: list[Record] = []
         self._unsent: list[bytes] = []
@@ -265,11 +273,16 @@ class ExecLink:
         if verdict.gone and self._socket is None:
             self._end(*verdict.gone)
         exited = verdict.exited
+        if verdict.fault and verdict.leaving and self._heard and self._socket and not self._told_why:
+            # The container's end shows in the pod's status only when all of the pod has ended; its program says it before.
+            reason, message = verdict.fault
+            self.send(Kind.LEAVING, {"id": "leaving", "reason": reason, "message": message[:1000]})
+            self._told_why = True
         if verdict.fault:
             exited = self._lasting(verdict)
             self._tell_fault(*verdict.fault)
         else:
-            self._fault = None
+            self._cluster.faults.pop(self._uid, None)
         if exited and self._heard and self._socket and not self._told_exit:
             self.send(Kind.EXITED, {"id": "exited", **exited})
             self._told_exit = True
@@ -281,9 +294,10 @@ class ExecLink:
         if verdict.fault is None:
             return None
         reason, message = verdict.fault
-        if self._fault is None or self._fault[0][0] != reason:
-            self._fault = (verdict.fault, time.monotonic())
-        lasted_s = time.monotonic() - self._fault[1]
+        known = self._cluster.faults.get(self._uid)
+        if known is None or known[0] != reason:
+            known = self._cluster.faults[self._uid] = (reason, time.monotonic())
+        lasted_s = time.monotonic() - known[1]
         longest_s = LASTING_S.get(reason, self._attempt.spec.grace_s + ENDING_S)
         if reason == "Unschedulable":
             longest_s = self._attempt.spec.queue_timeout_s

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.agent.place import FILE_NAME
 from app.domain.errors import LaunchRefused
 from app.domain.images import ImageRules
 from app.domain.ports import Attempt
@@ -176,6 +177,9 @@ def _check_texts(attempt: Attempt, words: list[str]) -> None:
     texts = [*words, *env, *env.values()]
     if any("\0" in text for text in texts) or any("=" in name or not name for name in env):
         raise LaunchRefused("A word of the command or of the environment holds a NUL character, or a name is not valid.")
+    for file in spec.files:
+        if not FILE_NAME.match(file):
+            raise LaunchRefused(f"The file name {file[:100]!r} is not a plain one.")
     try:
         for text in (*texts, spec.script or "", *spec.files.values()):
             text.encode()

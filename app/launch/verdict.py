@@ -27,6 +27,7 @@ class Verdict:
 
     `gone`: nothing more will come from the agent. `fault` may pass by itself: only if it lasts does it become `exited` or,
     where the agent itself is concerned, `gone`. Each of these two is (reason, sentence). `agent_runs` when it can be dialled.
+    `leaving`: the fault is that the pod is being taken away.
     """
 
     exited: Json | None = None
@@ -34,6 +35,7 @@ class Verdict:
     fault: tuple[str, str] | None = None
     fault_of_agent: bool = False
     agent_runs: bool = False
+    leaving: bool = False
 
 
 def judge(pod: Json) -> Verdict:
@@ -53,7 +55,7 @@ def judge(pod: Json) -> Verdict:
         return Verdict(exited=_run_end(run["terminated"], reason), agent_runs=runs)
     if reason:
         # It is being taken away. Where its node answers, its containers end soon, and their end is told instead of this.
-        return Verdict(fault=reason, fault_of_agent=True, agent_runs=runs)
+        return Verdict(fault=reason, fault_of_agent=True, agent_runs=runs, leaving=True)
     waiting = run.get("waiting") or {}
     if waiting.get("reason") == "InvalidImageName":
         message = f"The image's name is not valid: {waiting.get('message', '')}"

@@ -44,7 +44,11 @@ class Launching:
             try:
                 return self._crew.launcher.launch(attempt)
             except LaunchRefused as error:
-                raise NotLaunched(_outcome(error, Reason.INVALID_SPEC), hopeless=True) from error
+                outcome = _outcome(error, Reason.INVALID_SPEC)
+                # What no run could do better is for whoever looks after this service.
+                level = logging.ERROR if outcome.reason is Reason.LAUNCH_FAILED else logging.INFO
+                logger.log(level, "run %s: refused by the launcher: %s", self._run.id, error.detail)
+                raise NotLaunched(outcome, hopeless=True) from error
             except LauncherUnavailable as error:
                 logger.warning("run %s: not launched yet: %s", self._run.id, error)
                 self._bear(error)

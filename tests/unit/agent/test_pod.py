@@ -204,6 +204,25 @@ def test_the_end_of_a_pod_is_passed_on_and_a_supervisor_says_why(make_pod: Calla
     assert (end["reason"], end["message"]) == ("Evicted", "no room")
 
 
+@pytest.mark.parametrize("known_before", [True, False])
+def test_a_pod_that_leaves_keeps_its_own_end_and_is_told_why(make_pod: Callable[..., Pod], known_before: bool) -> None:
+    run = make_pod()
+    run.start()
+    run.agent.send_signal(signal.SIGTERM)
+    run.until(lambda: b"TERM\n" in run.gone())
+    if not known_before:
+        run.say("end 5")
+    run.send(Kind.LEAVING, id="leaving", reason="Evicted", message="no room")
+    if known_before:
+        run.until(lambda: run.bodies(Kind.ACK)[1:])
+        assert run.bodies(Kind.EXIT) == []
+        run.say("end 5")
+    os.close(run.stdout)
+    os.close(run.stderr)
+    end = run.exit()
+    assert (end["reason"], end["message"], end["exit_code"], end["signal"]) == ("Evicted", "no room", 5, None)
+
+
 def test_files_lie_there_before_the_start_and_news_keep_their_place(make_pod: Callable[..., Pod]) -> None:
     run = make_pod()
     run.send(Kind.FILE, id="file-a.txt", name="a.txt", text="ä\r\n")

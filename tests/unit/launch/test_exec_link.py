@@ -189,12 +189,33 @@ def test_a_node_that_answers_again_within_its_time_ends_nothing(
     cluster.pod, cluster.waits = taken, False
     heard = connect()
     assert not [record for record in read(heard, Kind.HEARTBEAT) if record.kind == Kind.EXIT]
+    wait_until(lambda: heard.read(0.05) is None or cluster.heard_of(Kind.LEAVING), "the agent was told why it leaves")
+    assert [body["reason"] for body in cluster.heard_of(Kind.LEAVING)] == ["NodeLost"]
     cluster.record(Kind.STDOUT, b"still here")
     for _ in range(8):  # longer than the fault may last
         records = heard.read(0.1)
         assert not [record for record in records if record.kind == Kind.EXIT]
     cluster.refuses = 1000
     assert b'"NodeLost"' in read(connect(), Kind.EXIT)[-1].payload
+
+
+def test_a_fault_lasts_from_link_to_link(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(exec_link.LASTING_S, "LaunchFailed", 1.0)
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
+    cluster.pod = pod(status={"phase": "Pending", "containerStatuses": [{"name": "agent", "state": waiting}]})
+    cluster.refuses = 100_000
+    ends: list[Record] = []
+
+    def for_a_moment() -> bool:
+        link = connect()
+        ends.extend(record for _ in range(3) for record in link.read(0.1) if record.kind == Kind.EXIT)
+        link.close()
+        return bool(ends)
+
+    wait_until(for_a_moment, "one of many links saw that it lasts", deadline_s=10.0)
+    assert b'"LaunchFailed"' in ends[0].payload
 
 
 def test_a_link_is_woken_and_closed_from_outside(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:
