@@ -203,9 +203,9 @@ def _placing(shape: Shape) -> Json:
 def _patience(shape: Shape) -> list[Json]:
     """Return how long the cluster waits for a node that does not answer, before it gives the pod up."""
     taints = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
-    given = {toleration.get("key") for toleration in shape.tolerations}
+    given = {each.get("key") or "" for each in shape.tolerations if each.get("effect", "NoExecute") in ("", "NoExecute")}
     rest = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": shape.lost_node_s}
-    return [{"key": taint, **rest} for taint in taints if taint not in given]
+    return [{"key": taint, **rest} for taint in taints if not given & {taint, ""}]
 
 
 def _pod_security(shape: Shape) -> Json:

@@ -7,26 +7,31 @@ busybox and nothing else, PODWIRE_TEST_BARE_IMAGE (default docker.io/library/bus
 
 from __future__ import annotations
 
+import json
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 
 import pytest
 
-from app.domain.errors import LauncherUnavailable
-from app.domain.ports import Attempt, Launcher
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import Shape
-from tests.contract.attempts import Follower, clear
+from tests.cluster.observer import Observer
+from tests.contract.attempts import clear
+from tests.contract.attempts import launched as launched
+from tests.integration.client import Client
+from tests.integration.cluster import Podwire
+from tests.servers import Postgres
 
 IMAGE = os.environ.get("PODWIRE_TEST_IMAGE", "localhost/podwire:dev")
 RUN_IMAGE = os.environ.get("PODWIRE_TEST_RUN_IMAGE", "docker.io/library/python:3.11-slim-bookworm")
 BARE_IMAGE = os.environ.get("PODWIRE_TEST_BARE_IMAGE", "docker.io/library/busybox:1.36")
+# How long a lost node may come back, after the some 20 s in which a test cluster notices that it is lost.
+LOST_NODE_S = 10
 LANGUAGES = {"python": ("python3",), "bash": ("bash",), "sh": ("sh",)}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
 
@@ -45,6 +50,16 @@ def api() -> KubeApi:
 
 @pytest.fixture(scope="session")
 def namespace(api: KubeApi) -> Iterator[str]:
+    yield from make_namespace(api)
+
+
+@pytest.fixture
+def other_namespace(api: KubeApi) -> Iterator[str]:
+    yield from make_namespace(api)
+
+
+def make_namespace(api: KubeApi) -> Iterator[str]:
+    """Make a namespace that enforces the restricted PodSecurity, and delete it with all that is in it."""
     name = f"podwire-test-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": RESTRICTED}}
     api.call("POST", "/api/v1/namespaces", body)
@@ -52,6 +67,17 @@ def namespace(api: KubeApi) -> Iterator[str]:
     wait_for(lambda: exists(api, f"/api/v1/namespaces/{name}/serviceaccounts/default"))
     yield name
     api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def observer(api: KubeApi, namespace: str) -> Iterator[Observer]:
+    """Watches every pod of every test; no attempt may ever be started in two of them."""
+    made = Observer(api, namespace)
+    made.start()
+    yield made
+    made.end()
+    print(f"\nobserved {len(made.uids)} attempts, {len(made.seconds())} with a second pod, {len(made.doubled())} started twice")
+    assert not made.doubled()
 
 
 @pytest.fixture(scope="session")
@@ -68,6 +94,29 @@ def launcher(api: KubeApi, shape: Shape) -> Iterator[KubernetesLauncher]:
     clear(made)
 
 
+@pytest.fixture(scope="session")
+def podwire(api: KubeApi, namespace: str) -> Iterator[Podwire]:
+    """The whole service: three web replicas and two workers as processes here, runs as pods there."""
+    postgres = Postgres(max_connections=200)
+    postgres.start()
+    images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
+    kube = {"kube_namespace": namespace, "kube_agent_image": IMAGE, "kube_images": images, "kube_lost_node_s": LOST_NODE_S}
+    made = Podwire(postgres, web=3, workers=2, launcher="kubernetes", **kube)
+    try:
+        made.start()
+        yield made
+        wait_for(lambda: not api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
+    finally:
+        made.stop()
+        postgres.remove()
+
+
+@pytest.fixture
+def client(podwire: Podwire) -> Iterator[Client]:
+    yield podwire.client()
+    podwire.must_run()
+
+
 def exists(api: KubeApi, path: str) -> bool:
     with suppress(ApiFailure):
         return bool(api.call("GET", path))
@@ -79,14 +128,3 @@ def wait_for(done: Callable[[], object], within_s: float = 30.0) -> None:
     while not done():
         assert time.monotonic() < deadline, "it did not come to that"
         time.sleep(0.05)
-
-
-def launched(launcher: Launcher, what: Attempt) -> Follower:
-    """Launch, store the handle as a supervisor does, and follow."""
-    while True:
-        try:
-            handle = launcher.launch(what)
-            break
-        except LauncherUnavailable:
-            time.sleep(0.2)
-    return Follower(launcher, replace(what, handle=handle))

@@ -69,11 +69,6 @@ def test_how_programs_end(launcher: KubernetesLauncher, script: str, wanted: dic
     assert {key: end.get(key) for key in wanted} == wanted
 
 
-def test_a_command_that_is_not_there(launcher: KubernetesLauncher) -> None:
-    end = launched(launcher, attempt(command=("no-such-command",), **SMALL)).to_end()
-    assert (end["exit_code"], end["launch_error"]) == (127, "The command 'no-such-command' was not found.")
-
-
 def test_the_program_is_confined_and_finds_its_places(launcher: KubernetesLauncher) -> None:
     script = """
 import os, signal, socket
@@ -131,17 +126,6 @@ def test_a_question_is_answered_in_a_pod(launcher: KubernetesLauncher) -> None:
     assert follower.to_end()["exit_code"] == 0
     assert follower.output() == b"Ada\nb\n"
     assert [body["number"] for body in follower.bodies(Kind.TAKEN)] == [1, 2]
-
-
-def test_input_reaches_the_program_once(launcher: KubernetesLauncher) -> None:
-    follower = launched(launcher, bash('while read -r line; do echo "got $line"; done; echo end', stdin=True, **SMALL))
-    follower.until(lambda: follower.records)
-    for _ in range(3):
-        assert follower.send(Kind.INPUT, "input-1", data="one\n")["ok"] is True
-        follower.drop()
-    assert follower.send(Kind.INPUT, "input-2", data="two\n", eof=True)["ok"] is True
-    follower.to_end()
-    assert follower.output() == b"got one\ngot two\nend\n"
 
 
 CATCHING = "trap 'echo caught' TERM; (trap 'echo child; exit' TERM; echo ready; sleep 60 & wait) & wait; wait"
@@ -202,7 +186,7 @@ def test_a_pod_that_nobody_stored_never_starts_anything(launcher: KubernetesLaun
         launcher.launch(stored)
     assert Follower(launcher, stored).to_end()["reason"] == "PodDeleted"
     # An overtaken supervisor, which knows nothing of that, creates the pod once more: but its uid is never stored.
-    second = launched(launcher, what)._attempt.handle
+    second = launched(launcher, what).attempt.handle
     assert second != first
     launcher.remove(stored)
     assert launcher.present() == [(what.run_id, 1)]

@@ -2,59 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import signal
-from collections.abc import Iterator
 
 import pytest
 
 from app.launch.kube_api import KubeApi
-from tests.cluster.conftest import IMAGE, RUN_IMAGE, wait_for
-from tests.cluster.observer import Observer
+from tests.cluster.conftest import wait_for
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.integration.watcher import watch
-from tests.servers import Postgres
 
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi"}
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    server = Postgres(max_connections=200)
-    server.start()
-    yield server
-    server.remove()
-
-
-@pytest.fixture(scope="module")
-def observer(api: KubeApi, namespace: str) -> Iterator[Observer]:
-    made = Observer(api, namespace)
-    made.start()
-    yield made
-    made.end()
-    print(f"\nobserved {len(made.uids)} attempts, {len(made.seconds())} of them with a second pod")
-    assert made.uids and not made.seconds()
-
-
-@pytest.fixture(scope="module")
-def podwire(postgres: Postgres, api: KubeApi, namespace: str, observer: Observer) -> Iterator[Podwire]:
-    images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
-    made = Podwire(
-        postgres, web=3, workers=2, launcher="kubernetes", kube_namespace=namespace, kube_agent_image=IMAGE, kube_images=images
-    )
-    try:
-        made.start()
-        yield made
-        wait_for(lambda: not api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
-    finally:
-        made.stop()
-
-
-@pytest.fixture
-def client(podwire: Podwire) -> Iterator[Client]:
-    yield podwire.client()
-    podwire.must_run()
 
 
 def test_a_run_with_a_question_over_three_replicas(client: Client) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from app.agent import wire
 from app.agent.wire import Kind
@@ -39,11 +40,25 @@ def clear(launcher: Launcher) -> None:
         launcher.remove(Attempt(run_id, number, RunSpec()))
 
 
+def launched(launcher: Launcher, what: Attempt) -> Follower:
+    """Launch, store the handle as a supervisor does, and follow."""
+    deadline = time.monotonic() + DEADLINE_S
+    while True:
+        try:
+            handle = launcher.launch(what)
+            break
+        except LauncherUnavailable:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    return Follower(launcher, replace(what, handle=handle))
+
+
 class Follower:
     """One client of an attempt."""
 
     def __init__(self, launcher: Launcher, followed: Attempt, position: int = 0) -> None:
-        self._launcher, self._attempt = launcher, followed
+        self._launcher, self.attempt = launcher, followed
         self._link: Link | None = None
         self.position = position
         self.records: list[Record] = []
@@ -71,14 +86,15 @@ class Follower:
             self.acks[body["id"]] = body
         elif wire.spooled(record.kind):
             self.records.append(record)
-            self.position = record.position
+            # News that the link tells by itself have no place in the spool.
+            self.position = record.position or self.position
         else:
             self.messages.append(record)
 
     @property
     def link(self) -> Link:
         if self._link is None:
-            self._link = self._launcher.connect(self._attempt, self.position)
+            self._link = self._launcher.connect(self.attempt, self.position)
         return self._link
 
     def send(self, kind: Kind, command: str, **body: object) -> dict[str, object]:
@@ -110,4 +126,4 @@ class Follower:
 
     def frames(self) -> list[bytes]:
         """Return the records as they are in the spool."""
-        return [wire.encode(record.kind, record.time, record.payload) for record in self.records]
+        return [wire.encode(record.kind, record.time, record.payload) for record in self.records if record.position]

@@ -9,6 +9,7 @@ from tests.unit.launch.manifests import SHAPES
 
 MIB = 1024 * 1024
 RUN = "r" + "a2" * 9 + "b"
+UID = "uid=$(POD_UID)"
 SPEC = RunSpec(
     image="registry.example:5000/mine/image",
     command=("sh", "-c", "echo $(HOME)"),
@@ -62,7 +63,8 @@ EXPECTED = {
                 "image": "registry.example/podwire:1",
                 "imagePullPolicy": "IfNotPresent",
                 "command": ["python3", "-I", "-S", "/opt/podwire/app/agent/pod.py"],
-                "args": ["command=sh", "output_limit=4194304", "backstop_s=121", "linger_s=86400", "stdin=1"],
+                "args": ["command=sh", "output_limit=4194304", "backstop_s=121", "linger_s=86400", "stdin=1", UID],
+                "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}],
                 "lifecycle": {
                     "postStart": {
                         "exec": {"command": ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]}
