@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from tests.bench import dispatch, fanout, overhead, submit, workers
+from tests.bench import dispatch, fanout, kube_overhead, overhead, starts, submit, throughput, workers
 from tests.bench.figures import machine
 
 PACKAGES = ("gunicorn", "gevent", "redis", "flask", "flask-sock", "celery", "sqlalchemy", "channels", "channels-redis", "uvicorn")
+ON_CLUSTER = ("gunicorn", "gevent", "redis", "celery", "sqlalchemy", "kubernetes")
 
 
 def main() -> None:
@@ -16,7 +17,8 @@ def main() -> None:
         prog="scripts/bench", description="Measures Podwire beside plainer ways of doing the same; nothing passes or fails."
     )
     parts = parser.add_subparsers(dest="part", required=True)
-    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead], "dispatch": [_dispatch], "workers": [_workers]}
+    adders = {"fanout": [_fanout], "submit": [_submit], "overhead": [_overhead, _pods]}
+    adders |= {"dispatch": [_dispatch], "workers": [_workers], "throughput": [_throughput], "starts": [_starts]}
     adders["all"] = [_fanout, _submit, _overhead, _dispatch]
     for name, own in adders.items():
         part = parts.add_parser(name)
@@ -24,6 +26,9 @@ def main() -> None:
         for add in own:
             add(part)
     options = parser.parse_args()
+    if getattr(options, "launcher", "local") == "kubernetes":
+        print(machine(ON_CLUSTER))
+        return {"overhead": kube_overhead, "throughput": throughput, "starts": starts}[options.part].run(options)
     print(machine(PACKAGES))
     for module in (fanout, submit, overhead, dispatch, workers):
         # Hundreds of real runs are too much for a machine that has other work: only when asked for by name.
@@ -69,6 +74,27 @@ def _submit(part: argparse.ArgumentParser) -> None:
 def _overhead(part: argparse.ArgumentParser) -> None:
     part.add_argument("--programs", nargs="+", choices=list(overhead.PROGRAMS), default=list(overhead.PROGRAMS))
     part.add_argument("--pairs", type=int, default=40, help="runs of each program (default %(default)s)")
+
+
+def _pods(part: argparse.ArgumentParser) -> None:
+    _launcher(part, "local", "kubernetes")
+    part.add_argument("--cpu", type=float, default=0.2, help="cores of each pod (default %(default)s)")
+
+
+def _throughput(part: argparse.ArgumentParser) -> None:
+    _launcher(part, "kubernetes")
+    part.add_argument("--megabytes", type=int, default=200, help="output of one run (default %(default)s)")
+
+
+def _starts(part: argparse.ArgumentParser) -> None:
+    _launcher(part, "kubernetes")
+    part.add_argument("--runs", type=int, default=50, help="how many at once (default %(default)s)")
+    part.add_argument("--cpu", type=float, default=0.02, help="cores of each; all should fit at once (default %(default)s)")
+
+
+def _launcher(part: argparse.ArgumentParser, *names: str) -> None:
+    text = "where runs run (default %(default)s); kubernetes: the cluster of KUBECONFIG"
+    part.add_argument("--launcher", choices=names, default=names[0], help=text)
 
 
 if __name__ == "__main__":

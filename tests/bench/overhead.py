@@ -42,7 +42,7 @@ def _pairs(port: int, token: str, command: Sequence[str], count: int) -> tuple[l
     bare, whole, accepted = [], [], []
     for number in range(count + 3):
         first = _bare(command)
-        answered, output = _submitted(port, token, command)
+        answered, output = submitted(port, token, {"command": list(command)})
         # The first few warm both sides up.
         if number >= 3:
             bare.append(first)
@@ -62,19 +62,19 @@ def _bare(command: Sequence[str]) -> float:
     return first
 
 
-def _submitted(port: int, token: str, command: Sequence[str]) -> tuple[float, float]:
+def submitted(port: int, token: str, body: dict[str, object]) -> tuple[float, float]:
     """Return when the submission was answered, and when the first output came, in seconds from its beginning."""
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     began = time.monotonic()
     line = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-    line.request("POST", "/v1/runs", json.dumps({"command": list(command)}), headers)
+    line.request("POST", "/v1/runs", json.dumps(body), headers)
     answer = line.getresponse()
     run = json.loads(answer.read())
     answered = time.monotonic() - began
     if answer.status not in (201, 202):
         raise SystemExit(f"the submission was answered {answer.status}: {run}")
     stream = create_connection(
-        f"ws://127.0.0.1:{port}/v1/runs/{run['id']}/stream", timeout=30, header=[f"Authorization: Bearer {token}"]
+        f"ws://127.0.0.1:{port}/v1/runs/{run['id']}/stream", timeout=60, header=[f"Authorization: Bearer {token}"]
     )
     output = None
     while output is None:

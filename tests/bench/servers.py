@@ -47,7 +47,8 @@ class Server:
         self._log = Path(tempfile.mkdtemp(prefix="bench-log-")) / f"{name}.log"
 
     def __enter__(self) -> Server:
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", **self._environment}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PODWIRE_")}
+        environment = {**inherited, "PYTHONPATH": f"{ROOT}:{os.environ.get('PYTHONPATH', '')}", **self._environment}
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 self._command, env=environment, cwd=ROOT, stdout=log, stderr=log, start_new_session=True

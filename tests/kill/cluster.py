@@ -53,9 +53,19 @@ def _kill(how: Plan, node: TestNode | None, config: str) -> Verdict:
         chaos = ClusterChaos(podwire, how.seed, LEASE_S, node, api) if node else Chaos(podwire, how.seed, LEASE_S)
         lost = chaos.may_be_lost if isinstance(chaos, ClusterChaos) else _never
         try:
-            return trial(podwire, ClusterGround(observer, lost, lambda: _pods(api, namespace)), chaos, how)
+            verdict = trial(podwire, ClusterGround(observer, lost, lambda: _pods(api, namespace)), chaos, how)
+            if verdict.complaints:
+                verdict.complaints.append(f"the logs of all processes are kept in {_kept_logs(podwire)}")
+            return verdict
         finally:
             observer.end()
+
+
+def _kept_logs(podwire: Podwire) -> str:
+    folder = tempfile.mkdtemp(prefix="pw-kill-logs-")
+    for process in podwire.processes:
+        shutil.copy(process.log, folder)
+    return folder
 
 
 def _never(node: str) -> bool:
