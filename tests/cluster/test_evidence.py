@@ -74,7 +74,7 @@ def test_a_run_shows_what_it_uses_and_then_where_it_was(client: Client, api: Kub
     assert isinstance(ended["outcome"], dict) and 60 * MIB < ended["outcome"]["peak_memory_bytes"] < 128 * MIB
     times = times_of(ended)
     assert [name for name in times if name != "pulled"] == FOLLOWING
-    assert list(times.values()) == sorted(times.values())
+    assert list(times.values()) == sorted(times.values()), times
     assert 11 < times["exited"] - times["started"] < 30
 
 
