@@ -34,7 +34,8 @@ from app.launch.watch import PodWatch
 logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
-DIAL_WITHIN_S = 2.0
+# How long a connection on which nobody speaks is kept: longer after each, for a busy node is not helped by one more process.
+DIAL_WITHIN_S, LONGEST_DIAL_S = 2.0, 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 LOOK_EVERY_S = 5.0
 BEGUN = (Kind.STARTED, Kind.EXIT)
@@ -88,7 +89,7 @@ class ExecLink:
         self._socket: ExecSocket | None = None
         self._heard = self._told_exit = self._told_why = self._over = False
         self._dialled_at = self._dial_at = 0.0
-        self._pause_s = FIRST_PAUSE_S
+        self._pause_s, self._patience_s = FIRST_PAUSE_S, DIAL_WITHIN_S
         self._look_at = 0.0
         self._called, self._changed = threading.Event(), threading.Event()
         self._refused_since: float | None = None
@@ -171,8 +172,9 @@ class ExecLink:
             return []
         if records:
             self._heed(records)
-        if not self._heard and time.monotonic() > self._dialled_at + DIAL_WITHIN_S:
+        if not self._heard and time.monotonic() > self._dialled_at + self._patience_s:
             self._hang_up()
+            self._patience_s = min(LONGEST_DIAL_S, self._patience_s * 2)
         return records
 
     def _heed(self, records: list[Record]) -> None:
