@@ -39,13 +39,32 @@ class Tally:
         return self.queued + self.active + self.waiting
 
 
-def admit(limits: Limits, owner: Tally, everyone: Tally) -> None:
-    """Let a run in. Raises: LimitReached, QueueFull, with the limit, the current count and when to retry."""
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The group of a run's owner: its name, what it has, and its limits (None = no limit)."""
+
+    name: str
+    tally: Tally
+    max_pending: int | None = None
+    max_active: int | None = None
+
+
+def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = None) -> None:
+    """Let a run in. Raises: LimitReached, QueueFull, with the scope, the limit, the current count and when to retry."""
     if owner.pending >= limits.owner_pending:
         raise LimitReached(
             f"You have {owner.pending} runs that have not ended; the limit is {limits.owner_pending}.",
+            scope="owner",
             limit=limits.owner_pending,
             current=owner.pending,
+            retry_after_s=10,
+        )
+    if group is not None and group.max_pending is not None and group.tally.pending >= group.max_pending:
+        raise LimitReached(
+            f"Your group {group.name} has {group.tally.pending} runs that have not ended; the limit is {group.max_pending}.",
+            scope=f"group:{group.name}",
+            limit=group.max_pending,
+            current=group.tally.pending,
             retry_after_s=10,
         )
     if everyone.queued >= limits.queue_length:
@@ -68,11 +87,23 @@ def ordinal(number: int) -> str:
     return f"{number}{ending}"
 
 
-def explain_wait(position: int, limits: Limits, owner: Tally, everyone: Tally) -> str:
-    """Say in one sentence why a queued run waits. `position` is 1-based."""
+def explain_wait(
+    position: int,
+    limits: Limits,
+    owner: Tally,
+    everyone: Tally,
+    group: Group | None = None,
+    full_label: tuple[str, int] | None = None,
+) -> str:
+    """Say in one sentence why a queued run waits. `position` is 1-based, `full_label` a label of the run at its limit."""
     place = f"{ordinal(position)} in the queue"
     if owner.active >= limits.owner_active:
         return f"{place}: waits for one of your own {owner.active} active runs"
+    if group is not None and group.max_active is not None and group.tally.active >= group.max_active:
+        return f"{place}: waits for one of the {group.tally.active} active runs of your group {group.name}"
+    if full_label is not None:
+        label, limit = full_label
+        return f"{place}: at most {limit} of {label} at once"
     if everyone.active >= limits.active:
         return f"{place}: all {limits.active} places are taken"
     return f"{place}: about to start"

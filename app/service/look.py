@@ -73,8 +73,8 @@ def wait_of(services: Services, run: Run, line: Line | None = None) -> Wait | No
         return None
     if again := _again(services, run):
         return Wait(position, again)
-    owner, everyone = services.runs.tallies(run.owner_id)
-    return Wait(position, explain_wait(position, services.limits, owner, everyone))
+    found = services.runs.standing(run, services.limits)
+    return Wait(position, explain_wait(position, found.limits, found.owner, found.everyone, found.group, found.full_label))
 
 
 def _again(services: Services, run: Run) -> str | None:

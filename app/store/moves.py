@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Connection, update
 
 from app.domain.errors import Fenced
 from app.domain.metrics import of_step
-from app.domain.run import Run
+from app.domain.run import Run, Status
 from app.store import counters, lanes, tallies
 from app.store.rows import changed, run_of
 from app.store.tables import runs
@@ -26,18 +26,21 @@ def write(
     Only the columns that the step changed are written, so an older copy of the run overwrites nobody's work.
     Raises: Fenced, and the whole transaction must be given up.
     """
-    statement = (
-        update(runs)
-        .where(
-            runs.c.id == before.id,
-            runs.c.status == before.status.value,
-            runs.c.token == before.token,
-            *conditions,
-        )
-        .values({**changed(before, after), **(more or {})})
-        .returning(*runs.c)
-    )
+    columns = {**changed(before, after), **(more or {})}
     with tallies.moving(connection, before, after):
+        if after.status is Status.QUEUED:
+            columns["label_class"] = tallies.label_class(connection, before.spec.labels)
+        statement = (
+            update(runs)
+            .where(
+                runs.c.id == before.id,
+                runs.c.status == before.status.value,
+                runs.c.token == before.token,
+                *conditions,
+            )
+            .values(columns)
+            .returning(*runs.c)
+        )
         row = connection.execute(statement).one_or_none()
         if row is None:
             raise Fenced()

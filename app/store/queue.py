@@ -47,7 +47,7 @@ class Queue:
         """
         with reading(self._engine) as connection:
             # Mostly there is nothing to do: that is found out without keeping writers waiting.
-            if not _could_start(limits, counts.read(connection, counts.ALL)):
+            if not _could_start(*counts.in_force(connection, limits)):
                 return None
             due = connection.execute(lanes.ANY_DUE).scalar_one()
         with begin(self._engine) as connection:
@@ -103,12 +103,13 @@ class Queue:
         raise Conflict("The run has left the queue; its priority has no effect any more.")
 
 
-def _could_start(limits: Limits, everyone: Tally) -> bool:
+def _could_start(everyone: Tally, limits: Limits) -> bool:
     return everyone.queued > 0 and has_place(limits, Tally(), everyone)
 
 
 def _start_next(connection: Connection, limits: Limits, due: bool) -> Run | None:
-    if not _could_start(limits, counts.lock_all(connection)):
+    everyone, limits = counts.in_force(connection, limits, lock=True)
+    if not _could_start(everyone, limits):
         return None
     if due:
         lanes.release(connection)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sqlalchemy import Engine, bindparam, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.admission import Tally
+from app.domain.admission import Limits, Tally
 from app.domain.errors import Fenced, NotFound
 from app.domain.person import Person
 from app.domain.run import Priority, Progress, Run, Status
@@ -20,6 +20,7 @@ from app.store.attempts import Attempts
 from app.store.chunks import Chunk, insert_chunk
 from app.store.engine import begin, db_now, reading
 from app.store.lanes import Lanes
+from app.store.limits import LimitSettings
 from app.store.questions import CLOSE_QUESTIONS
 from app.store.queue import GET, Queue
 from app.store.rows import changed, lifecycle_of, run_of, storable
@@ -27,6 +28,7 @@ from app.store.run_secrets import RunSecrets, wipe
 from app.store.submissions import Submissions
 from app.store.supervision import Supervision
 from app.store.tables import run_labels, runs, ticks
+from app.store.tallies import Standing
 
 # Ask for the end of a run that has not ended; the first request stays.
 REQUEST_CANCEL = (
@@ -50,7 +52,7 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Lanes, Supervision, Attempts, RunSecrets):
+class RunStore(Submissions, Queue, Lanes, LimitSettings, Supervision, Attempts, RunSecrets):
     """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:
@@ -141,6 +143,11 @@ class RunStore(Submissions, Queue, Lanes, Supervision, Attempts, RunSecrets):
         """Return how many runs are queued, active and waiting: the owner's, and everyone's."""
         with reading(self._engine) as connection:
             return counts.read(connection, counts.scope_of(owner_id)), counts.read(connection, counts.ALL)
+
+    def standing(self, run: Run, limits: Limits) -> Standing:
+        """Return what a queued run may wait for: limits in force, counts, its group, a label that is at its limit."""
+        with reading(self._engine) as connection:
+            return counts.standing(connection, run, limits)
 
     def tick(self, name: str, process_id: str, every_s: float) -> bool:
         """Say whether it is this process's turn at some periodic work: over all processes at most one per `every_s`."""

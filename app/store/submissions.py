@@ -29,6 +29,7 @@ INSERT = (
         stdin=bindparam("stdin"),
         created_at=db_now(),
         queue_deadline_at=db_now() + bindparam("queue_timeout_s"),
+        label_class=bindparam("label_class"),
         idempotency_key=bindparam("idempotency_key"),
         request_hash=bindparam("request_hash"),
         spec=bindparam("spec"),
@@ -79,12 +80,13 @@ class Submissions:
         key = digest(idempotency_key) if idempotency_key is not None else None
         with begin(self._engine) as connection:
             # The counts come first: their locks also keep two requests with one key apart.
-            counts = tallies.enqueue(connection, owner.id)
+            entry = tallies.enqueue(connection, owner.id, spec.labels, limits)
             if key is not None and (earlier := _earlier(connection, owner, key, request_hash)):
                 connection.rollback()
                 return earlier, False
-            admit(limits, *counts)
-            run = _insert(connection, run_id, owner, spec, priority, key, request_hash)
+            admit(entry.limits, entry.owner, entry.everyone, entry.group)
+            columns = {"label_class": entry.label_class, "idempotency_key": key, "request_hash": request_hash}
+            run = _insert(connection, run_id, owner, spec, priority, columns)
             keep(connection, run_id, secrets or {})
             return run, True
 
@@ -102,18 +104,16 @@ def _insert(
     owner: Person,
     spec: RunSpec,
     priority: Priority,
-    key: str | None,
-    request_hash: str | None,
+    more: Mapping[str, object],
 ) -> Run:
     columns = {
+        **more,
         "id": run_id,
         "owner_id": owner.id,
         "owner_name": storable(owner.name),
         "priority_order": priority.order,
         "stdin": spec.stdin,
         "queue_timeout_s": spec.queue_timeout_s,
-        "idempotency_key": key,
-        "request_hash": request_hash,
         "spec": spec_text(spec),
     }
     row = connection.execute(INSERT, columns).one()

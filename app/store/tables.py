@@ -273,6 +273,8 @@ tallies = Table(
     # Of a label: what the digest is of.
     Column("label_name", String(64)),
     Column("label_value", String(256)),
+    # Of `all`: how many labels are limited.
+    Column("limited_labels", Integer, nullable=False, server_default="0"),
     CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="never_negative"),
 )
 IS_LABEL: ColumnElement[bool] = tallies.c.label_name.is_not(None)

@@ -1,26 +1,48 @@
-"""The counts of queued, active and waiting runs: each moves, under row locks, in the transaction that moves its run.
+"""The counts of queued, active and waiting runs, and the limits on them: each count moves, under row locks, in the transaction
+that moves its run.
 
-Locking order, for everybody: the row `all`, the owner's row, the run's row. What is too many is decided in the domain.
+A run counts in `all`, in its owner's scope, in the scope of its owner's group and in those of its labels that are limited.
+Locking order, for everybody: the row `all`, the other scopes, the run's row. What is too many is decided in the domain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.admission import Tally
+from app.domain.admission import Group, Limits, Tally
 from app.domain.run import Run, Status
-from app.store.rows import AnyRow
+from app.store.rows import AnyRow, digest, storable
 from app.store.tables import tallies
 
-ALL = "all"
+ALL, ANY_OWNER, ANY_GROUP = "all", "owner:*", "group:*"
+LABEL = "label:"
 
 _COUNTS = (tallies.c.queued, tallies.c.active, tallies.c.waiting)
+_ROW = (
+    tallies.c.scope,
+    *_COUNTS,
+    tallies.c.max_pending,
+    tallies.c.max_active,
+    tallies.c.max_queued,
+    tallies.c.group_name,
+    tallies.c.label_name,
+    tallies.c.label_value,
+    tallies.c.limited_labels,
+)
 
-# One more queued run in both of its scopes, locked in this order; a row is made with its first. The same SQL on both databases.
+
+def _default_pending(scope: str) -> ColumnElement[int]:
+    default = tallies.alias("default_" + scope.partition(":")[0])
+    return select(default.c.max_pending).where(default.c.scope == scope).scalar_subquery()
+
+
+# One more queued run in `all` and in its owner's scope, locked in this order; a row is made with its first. The same SQL on
+# both databases.
 _enqueue = insert(tallies).values(
     [
         {"scope": ALL, "owner_id": None, "queued": 1},
@@ -28,30 +50,52 @@ _enqueue = insert(tallies).values(
     ]
 )
 ENQUEUE = _enqueue.on_conflict_do_update(index_elements=[tallies.c.scope], set_={"queued": tallies.c.queued + 1}).returning(
-    tallies.c.scope, *_COUNTS
+    *_ROW, _default_pending(ANY_OWNER).label("default_pending")
 )
 
-# A run moves from one count to another, or out of all, in both of its scopes.
+# One more queued run in the scopes of its group and its limited labels.
+ENQUEUE_MORE = (
+    update(tallies)
+    .where(tallies.c.scope.in_(bindparam("in_scopes", expanding=True)))
+    .values(queued=tallies.c.queued + 1)
+    .returning(*_ROW, _default_pending(ANY_GROUP).label("default_pending"))
+)
+
+
+def _moved(column: ColumnElement[int], more: str) -> ColumnElement[int]:
+    after = column + bindparam(more)
+    # A process of an older version counts neither groups nor labels: what it took in was not counted there.
+    optional = and_(tallies.c.owner_id.is_(None), tallies.c.scope != ALL)
+    return case((and_(optional, after < 0), 0), else_=after)
+
+
+# A run moves from one count to another, or out of all, in all of its scopes.
 MOVE = (
     update(tallies)
-    .where(tallies.c.scope.in_([ALL, bindparam("in_scope")]))
+    .where(tallies.c.scope.in_(bindparam("in_scopes", expanding=True)))
     .values(
-        queued=tallies.c.queued + bindparam("more_queued"),
-        active=tallies.c.active + bindparam("more_active"),
-        waiting=tallies.c.waiting + bindparam("more_waiting"),
+        queued=_moved(tallies.c.queued, "more_queued"),
+        active=_moved(tallies.c.active, "more_active"),
+        waiting=_moved(tallies.c.waiting, "more_waiting"),
     )
 )
 
-# The counts of one scope.
-READ = select(*_COUNTS).where(tallies.c.scope == bindparam("scope"))
+# Scopes with their counts and limits, in the order of locking.
+READ = select(*_ROW).where(tallies.c.scope.in_(bindparam("in_scopes", expanding=True))).order_by(tallies.c.scope)
 
-# The same, and nobody else moves a run between counts until this transaction ends.
+# The same, and nobody else moves a run between their counts until this transaction ends.
 LOCK = READ.with_for_update()
 
-# Both scopes of a run, locked in the order that everybody keeps to.
-LOCK_BOTH = (
-    select(tallies.c.scope).where(tallies.c.scope.in_([ALL, bindparam("in_scope")])).order_by(tallies.c.scope).with_for_update()
-)
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is known of the scopes of a run that comes in, *before* it: the limits in force for it, the counts, its class."""
+
+    limits: Limits
+    owner: Tally
+    everyone: Tally
+    group: Group | None
+    label_class: str
 
 
 def scope_of(owner_id: str) -> str:
@@ -59,11 +103,33 @@ def scope_of(owner_id: str) -> str:
     return f"owner:{owner_id}"
 
 
-def enqueue(connection: Connection, owner_id: str) -> tuple[Tally, Tally]:
-    """Count one more queued run; return the counts of the owner and of all *before* it. Both stay locked."""
-    rows = connection.execute(ENQUEUE, {"owner_scope": scope_of(owner_id), "owner": owner_id})
-    counts = {row.scope: _without_newest(row) for row in rows}
-    return counts[scope_of(owner_id)], counts[ALL]
+def scope_of_label(name: str, value: str) -> str:
+    """Return the scope that counts the runs with a label, where it is limited."""
+    return LABEL + digest(f"{name}={storable(value)}")[:32]
+
+
+def class_of(scopes: Iterable[str]) -> str:
+    """Return the class of the limited labels with these scopes."""
+    return ",".join(sorted(scope.removeprefix(LABEL) for scope in scopes if scope.startswith(LABEL)))
+
+
+def enqueue(connection: Connection, owner_id: str, labels: Mapping[str, str], limits: Limits) -> Entry:
+    """Count one more queued run; return what its scopes were before it. They stay locked."""
+    rows = {row.scope: row for row in connection.execute(ENQUEUE, {"owner_scope": scope_of(owner_id), "owner": owner_id})}
+    everyone, owner = rows[ALL], rows[scope_of(owner_id)]
+    scopes = _optional_scopes(owner.group_name, labels if everyone.limited_labels else {})
+    more = connection.execute(ENQUEUE_MORE, {"in_scopes": scopes}).all() if scopes else []
+    return Entry(
+        replace(
+            limits,
+            owner_pending=_first(owner.max_pending, owner.default_pending, limits.owner_pending),
+            queue_length=_first(everyone.max_queued, limits.queue_length),
+        ),
+        _without_newest(owner),
+        _without_newest(everyone),
+        next((_entered(row, limits) for row in more if row.label_name is None), None),
+        class_of(row.scope for row in more),
+    )
 
 
 @contextmanager
@@ -76,22 +142,100 @@ def moving(connection: Connection, before: Run, after: Run) -> Iterator[None]:
     if old == new:
         yield
         return
-    scope = {"in_scope": scope_of(before.owner_id)}
-    if connection.dialect.name != "sqlite":
-        connection.execute(LOCK_BOTH, scope)
+    owner = scope_of(before.owner_id)
+    rows = {row.scope: row for row in connection.execute(LOCK, {"in_scopes": [ALL, owner]})}
+    labels = before.spec.labels if ALL in rows and rows[ALL].limited_labels else {}
+    scopes = [ALL, owner, *_optional_scopes(rows[owner].group_name if owner in rows else None, labels)]
     yield
     more = {f"more_{name}": (new == name) - (old == name) for name in ("queued", "active", "waiting")}
-    connection.execute(MOVE, {**scope, **more})
+    connection.execute(MOVE, {"in_scopes": scopes, **more})
+
+
+def label_class(connection: Connection, labels: Mapping[str, str]) -> str:
+    """Return the class that a run with the labels has now."""
+    scopes = _optional_scopes(None, labels)
+    return class_of(row.scope for row in connection.execute(READ, {"in_scopes": scopes})) if scopes else ""
 
 
 def read(connection: Connection, scope: str) -> Tally:
     """Return the counts of a scope."""
-    return _tally(connection.execute(READ, {"scope": scope}).one_or_none())
+    return _tally(connection.execute(READ, {"in_scopes": [scope]}).one_or_none())
+
+
+def in_force(connection: Connection, limits: Limits, lock: bool = False) -> tuple[Tally, Limits]:
+    """Return the counts of all and the limits as admins have changed them.
+
+    With `lock`, no run enters, leaves or moves between counts, and no limit changes, until the transaction ends.
+    """
+    found = connection.execute(LOCK if lock else READ, {"in_scopes": [ALL, ANY_GROUP, ANY_OWNER]})
+    return _in_force({row.scope: row for row in found}, limits)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a queued run may wait for: the limits in force for it, the counts, and a label that is at its limit."""
+
+    limits: Limits
+    owner: Tally
+    everyone: Tally
+    group: Group | None
+    full_label: tuple[str, int] | None
+
+
+def standing(connection: Connection, run: Run, limits: Limits) -> Standing:
+    """Return what the run may wait for."""
+    owner_scope = scope_of(run.owner_id)
+    common = [ALL, ANY_GROUP, ANY_OWNER, owner_scope, *_optional_scopes(None, run.spec.labels)]
+    rows = {row.scope: row for row in connection.execute(READ, {"in_scopes": common})}
+    everyone, known = _in_force(rows, limits)
+    owner = rows.get(owner_scope)
+    group = None
+    if owner is not None and owner.group_name is not None:
+        row = connection.execute(READ, {"in_scopes": [f"group:{owner.group_name}"]}).one_or_none()
+        group = _group(row, _tally(row), known) if row is not None else None
+    if owner is not None:
+        known = replace(known, owner_active=_first(owner.max_active, known.owner_active))
+    full = [row for row in rows.values() if row.label_name is not None and row.active >= _first(row.max_active, row.active + 1)]
+    label = next(((f"{row.label_name}={row.label_value}", row.max_active) for row in full), None)
+    return Standing(known, _tally(owner), everyone, group, label)
 
 
 def lock_all(connection: Connection) -> Tally:
     """Lock the row `all` and return it: no run enters, leaves or moves between the counts meanwhile."""
-    return _tally(connection.execute(LOCK, {"scope": ALL}).one_or_none())
+    return _tally(connection.execute(LOCK, {"in_scopes": [ALL]}).one_or_none())
+
+
+def _in_force(rows: Mapping[str, AnyRow], limits: Limits) -> tuple[Tally, Limits]:
+    everyone, owners, groups = rows.get(ALL), rows.get(ANY_OWNER), rows.get(ANY_GROUP)
+    known = replace(
+        limits,
+        queue_length=_first(everyone.max_queued if everyone else None, limits.queue_length),
+        active=_first(everyone.max_active if everyone else None, limits.active),
+        owner_active=_first(owners.max_active if owners else None, limits.owner_active),
+        owner_pending=_first(owners.max_pending if owners else None, limits.owner_pending),
+        group_active=groups.max_active if groups and groups.max_active is not None else limits.group_active,
+    )
+    return _tally(everyone), known
+
+
+def _optional_scopes(group: str | None, labels: Mapping[str, str]) -> list[str]:
+    scopes = [scope_of_label(name, value) for name, value in labels.items()]
+    return sorted(scopes) if group is None else [f"group:{group}", *sorted(scopes)]
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+def _group(row: AnyRow, tally: Tally, limits: Limits) -> Group:
+    pending = row.max_pending if row.max_pending is not None else limits.group_pending
+    active = row.max_active if row.max_active is not None else limits.group_active
+    return Group(row.scope.removeprefix("group:"), tally, pending, active)
+
+
+def _entered(row: AnyRow, limits: Limits) -> Group:
+    default = limits.group_pending if row.default_pending is None else row.default_pending
+    return _group(row, _without_newest(row), replace(limits, group_pending=default))
 
 
 def _class_of(status: Status) -> str | None:

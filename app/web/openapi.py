@@ -41,6 +41,7 @@ class Problem(BaseModel):
     errors: list[FieldFault] | None = None
     limit: int | None = None
     current: int | None = None
+    scope: str | None = None
     retry_after_s: int | None = None
 
 
@@ -129,6 +130,23 @@ ROUTES: tuple[Route, ...] = (
     Route("get", "/v1/queue", "List the queue", query=s.QueueQuery, answers=((200, r.QueuePage),), refusals=(422,)),
     Route("get", "/v1/me", "Show who I am", answers=((200, r.PersonResource),)),
     Route("get", "/v1/limits", "Show what a run may ask for", answers=((200, r.LimitsResource),)),
+    Route("get", "/v1/admin/limits", "List the limits and shares that are set", answers=((200, r.ScopePage),), refusals=(403,)),
+    Route(
+        "put",
+        "/v1/admin/limits",
+        "Set the limits and the share of one scope",
+        body=s.ScopeRequest,
+        answers=((200, r.ScopePage),),
+        refusals=(400, 403, 404, 415, 422),
+    ),
+    Route(
+        "delete",
+        "/v1/admin/limits",
+        "Give one scope its defaults back",
+        query=s.ScopeQuery,
+        answers=((200, r.ScopePage),),
+        refusals=(403, 404, 422),
+    ),
     Route("get", "/v1/openapi.json", "Read this description", answers=((200, _JSON),), open=True),
     Route("get", "/livez", "Ask whether the process answers", answers=((200, r.Liveness),), open=True),
     Route(

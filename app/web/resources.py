@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 from app.domain.attempts import AttemptPart
 from app.domain.evidence import phases
 from app.domain.images import ImageRules
+from app.domain.limits import Limited
 from app.domain.person import Person
 from app.domain.question import Question, QuestionKind
 from app.domain.run import Outcome, Run
@@ -205,6 +207,32 @@ class QuestionPage(BaseModel):
     items: list[QuestionResource]
 
 
+class ScopeCounts(BaseModel):
+    """The runs of a scope that have not ended. `owner:*` and `group:*` count nothing."""
+
+    queued: int
+    active: int
+    waiting: int
+
+
+class ScopeResource(BaseModel):
+    """Whom limits are for, and what is set; null is the default."""
+
+    scope: str
+    pending: int | None
+    active: int | None
+    queue_length: int | None
+    weight: int | None
+    group: str | None
+    counts: ScopeCounts
+
+
+class ScopePage(BaseModel):
+    """Every scope that has something set."""
+
+    items: list[ScopeResource]
+
+
 class PersonResource(BaseModel):
     """Who you are."""
 
@@ -354,6 +382,16 @@ def question_page(questions: Sequence[Question]) -> QuestionPage:
 def queue_page(items: Sequence[QueueItem]) -> QueuePage:
     """Return the queue."""
     return QueuePage(items=[QueuedRun(position=item.position, run=run_summary(item.run)) for item in items])
+
+
+def scope_page(items: Sequence[Limited]) -> ScopePage:
+    """Return scopes with their limits."""
+    return ScopePage(items=[_scope(item) for item in items])
+
+
+def _scope(item: Limited) -> ScopeResource:
+    counted = ScopeCounts(queued=item.tally.queued, active=item.tally.active, waiting=item.tally.waiting)
+    return ScopeResource(scope=str(item.scope), counts=counted, **asdict(item.limits))
 
 
 def person_resource(person: Person) -> PersonResource:

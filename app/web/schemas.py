@@ -15,6 +15,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from app.domain.errors import BadRequest, FieldError, InvalidInput
+from app.domain.fairshare import MAX_WEIGHT
+from app.domain.limits import MAX_LIMIT, ScopeLimits
 from app.domain.retry import ON_REQUEST, Retry
 from app.domain.run import Priority, Status
 from app.domain.spec import RunSpec, SpecLimits, check_spec
@@ -242,6 +244,27 @@ class QueueQuery(Shape):
     """How much of the queue to list."""
 
     limit: int = Field(100, ge=1, le=1000, strict=False)
+
+
+class ScopeQuery(Shape):
+    """Whose limits."""
+
+    scope: str = Field(max_length=400, description="all, owner:*, owner:NAME, group:*, group:NAME or label:NAME=VALUE")
+
+
+class ScopeRequest(Shape):
+    """All limits of a scope; what is absent or null gets its default."""
+
+    scope: str = Field(max_length=400, description="all, owner:*, owner:NAME, group:*, group:NAME or label:NAME=VALUE")
+    pending: int | None = Field(None, ge=0, le=MAX_LIMIT, description="runs that are queued, active or waiting")
+    active: int | None = Field(None, ge=0, le=MAX_LIMIT, description="runs that are active at once")
+    queue_length: int | None = Field(None, ge=0, le=MAX_LIMIT, description="of all: runs in the queue")
+    weight: int | None = Field(None, ge=1, le=MAX_WEIGHT, description="the share among other owners or groups")
+    group: str | None = Field(None, max_length=64, description="of an owner: the group in which the owner's runs count")
+
+    def limits(self) -> ScopeLimits:
+        """Return the limits."""
+        return ScopeLimits(self.pending, self.active, self.queue_length, self.weight, self.group)
 
 
 class StreamQuery(Shape):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from app.domain.person import Role
 from tests.exposition import parse
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
@@ -83,6 +84,38 @@ def test_a_limit_holds_over_replicas_and_frees_one_place_for_one_end(small: Podw
     other.wait_end(others)
     client.wait_end(client.submit("true"))
     wait_until(lambda: gauges(small) == [{"queued": 0, "active": 0, "waiting": 0}] * 3, "all counts were back at nothing")
+
+
+@pytest.mark.trap("C3")
+@pytest.mark.trap("C10")
+@pytest.mark.parametrize("scope", ["owner", "group", "all"])
+def test_a_limit_set_at_run_time_holds_over_replicas_at_once(small: Podwire, scope: str) -> None:
+    root, client = small.client(role=Role.ADMIN), small.client()
+    name = client.get("/v1/me").json["name"]
+    group = f"g{name}"[:40]
+    field = "queue_length" if scope == "all" else "pending"
+    target = {"owner": f"owner:{name}", "group": f"group:{group}", "all": "all"}[scope]
+    code, status = ("queue_full", 503) if scope == "all" else ("limit_reached", 429)
+
+    def limit(number: int) -> None:
+        more = {"group": group} if scope == "owner" else {}
+        root.send("PUT", "/v1/admin/limits", {"scope": target, field: number, **more}).must(200)
+
+    with place_taken(small):
+        root.send("PUT", "/v1/admin/limits", {"scope": f"owner:{name}", "group": group}).must(200)
+        body = {"script": "true", "language": "bash"}
+        for number, before in ((7, 0), (12, 7)):
+            limit(number)
+            with ThreadPoolExecutor(25) as pool:
+                answers = list(pool.map(lambda _: client.post("/v1/runs", body), range(50)))
+            assert sum(answer.status in (201, 202) for answer in answers) == number - before
+            for answer in answers:
+                if answer.status not in (201, 202):
+                    problem = answer.refused(status, code)
+                    assert (problem["limit"], problem["current"]) == (number, number)
+        for item in client.get("/v1/runs").must(200).json["items"]:  # type: ignore[attr-defined]
+            client.cancel(item["id"]).must(200, 202)
+        root.send("DELETE", f"/v1/admin/limits?scope={target}", None).must(200)
 
 
 @pytest.mark.trap("C10")

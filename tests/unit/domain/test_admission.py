@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.admission import Limits, Tally, admit, explain_wait, has_place, ordinal
+from app.domain.admission import Group, Limits, Tally, admit, explain_wait, has_place, ordinal
 from app.domain.errors import LimitReached, QueueFull
 
 LIMITS = Limits(owner_pending=3, owner_active=2, queue_length=5, active=4)
@@ -15,7 +15,7 @@ def test_queued_active_and_waiting_all_count_for_the_owner() -> None:
     admit(LIMITS, Tally(1, 1, 0), Tally(1, 1, 0))
     with pytest.raises(LimitReached) as caught:
         admit(LIMITS, Tally(1, 1, 1), Tally(1, 1, 1))
-    assert caught.value.facts == {"limit": 3, "current": 3, "retry_after_s": 10}
+    assert caught.value.facts == {"scope": "owner", "limit": 3, "current": 3, "retry_after_s": 10}
 
 
 @pytest.mark.trap("C10")
@@ -37,3 +37,21 @@ def test_the_wait_is_explained_in_one_sentence() -> None:
     )
     assert explain_wait(1, LIMITS, Tally(), Tally(active=4)) == "1st in the queue: all 4 places are taken"
     assert [ordinal(n) for n in (2, 11, 12, 13, 21, 112)] == ["2nd", "11th", "12th", "13th", "21st", "112th"]
+
+
+def test_a_group_has_limits_of_its_own() -> None:
+    full = Group("red", Tally(queued=2, active=1), max_pending=3, max_active=1)
+    with pytest.raises(LimitReached) as refused:
+        admit(LIMITS, Tally(), Tally(), full)
+    assert {name: refused.value.facts[name] for name in ("scope", "limit", "current")} == {
+        "scope": "group:red",
+        "limit": 3,
+        "current": 3,
+    }
+    admit(LIMITS, Tally(), Tally(), Group("red", Tally(queued=100)))
+    sentence = "2nd in the queue: waits for one of the 1 active runs of your group red"
+    assert explain_wait(2, LIMITS, Tally(), Tally(), full) == sentence
+    assert (
+        explain_wait(2, LIMITS, Tally(), Tally(), None, ("kind=nightly", 2))
+        == "2nd in the queue: at most 2 of kind=nightly at once"
+    )

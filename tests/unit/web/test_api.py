@@ -352,3 +352,59 @@ def test_readiness_and_numbers(site: Site) -> None:
     assert client.get("/livez").status_code == 200
     refused = site.client().get(f"/v1/runs/{site.submit()['id']}/events")
     assert (refused.status_code, refused.get_json()["code"]) == (503, "draining") and refused.headers["Retry-After"]
+
+
+def test_admins_change_limits_and_nobody_else_does(site: Site) -> None:
+    ann, root = site.client(), site.client("root")
+    for answer in (
+        ann.get("/v1/admin/limits"),
+        ann.put("/v1/admin/limits", json={"scope": "all", "active": 1}),
+        ann.delete("/v1/admin/limits?scope=all"),
+    ):
+        assert (answer.status_code, answer.get_json()["code"]) == (403, "forbidden")
+    site.submit()
+    assert root.put("/v1/admin/limits", json={"scope": "owner:ann", "pending": 1, "weight": 3, "group": "red"}).status_code == 200
+    set_ = {item["scope"]: item for item in root.get("/v1/admin/limits").get_json()["items"]}
+    assert set_["owner:ann"] == {
+        "scope": "owner:ann",
+        "pending": 1,
+        "active": None,
+        "queue_length": None,
+        "weight": 3,
+        "group": "red",
+        "counts": {"queued": 1, "active": 0, "waiting": 0},
+    }
+    assert set_["group:red"]["counts"]["queued"] == 1
+    refused = ann.post("/v1/runs", json={"script": "x", "language": "bash"})
+    assert (refused.status_code, refused.get_json()["scope"], refused.get_json()["limit"]) == (429, "owner", 1)
+    assert root.delete("/v1/admin/limits?scope=owner:ann").status_code == 200
+    root.put("/v1/admin/limits", json={"scope": "group:red", "pending": 0})
+    site.submit()
+    root.put("/v1/admin/limits", json={"scope": "owner:ann", "group": "red"})
+    refused = ann.post("/v1/runs", json={"script": "x", "language": "bash"})
+    assert (refused.status_code, refused.get_json()["scope"], refused.get_json()["current"]) == (429, "group:red", 2)
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"scope": "nobody"}, "scope"),
+        ({"scope": "group:a b"}, "scope"),
+        ({"scope": "all", "pending": 1}, "pending"),
+        ({"scope": "label:a=b"}, "active"),
+        ({"scope": "owner:ann", "weight": 0}, "weight"),
+        ({"scope": "owner:ann", "group": "a/b"}, "group"),
+        ({"scope": "group:red", "active": -1}, "active"),
+        ({"scope": "all", "other": 1}, "other"),
+        ({"active": 1}, "scope"),
+    ],
+)
+def test_a_limit_that_makes_no_sense_is_refused(site: Site, body: dict[str, Any], field: str) -> None:
+    answer = site.client("root").put("/v1/admin/limits", json=body)
+    assert answer.status_code == 422, answer.get_json()
+    assert [fault["field"] for fault in answer.get_json()["errors"]] == [field]
+
+
+def test_the_limits_of_nobody_are_not_found(site: Site) -> None:
+    assert site.client("root").put("/v1/admin/limits", json={"scope": "owner:nobody", "active": 1}).status_code == 404
+    assert site.client("root").delete("/v1/admin/limits?scope=owner:nobody").status_code == 404
