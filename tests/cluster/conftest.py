@@ -32,6 +32,8 @@ RUN_IMAGE = os.environ.get("PODWIRE_TEST_RUN_IMAGE", "docker.io/library/python:3
 BARE_IMAGE = os.environ.get("PODWIRE_TEST_BARE_IMAGE", "docker.io/library/busybox:1.36")
 # How long a lost node may come back, after the some 20 s in which a test cluster notices that it is lost.
 LOST_NODE_S = 10
+# The service has a name of its own: what other tests launch is not left over in its eyes.
+SERVICE = "service"
 LANGUAGES = {"python": ("python3",), "bash": ("bash",), "sh": ("sh",)}
 RESTRICTED = {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "latest"}
 
@@ -100,8 +102,17 @@ def podwire(api: KubeApi, namespace: str) -> Iterator[Podwire]:
     postgres = Postgres(max_connections=200)
     postgres.start()
     images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
-    kube = {"kube_namespace": namespace, "kube_agent_image": IMAGE, "kube_images": images, "kube_lost_node_s": LOST_NODE_S}
-    made = Podwire(postgres, web=3, workers=2, launcher="kubernetes", **kube)
+    made = Podwire(
+        postgres,
+        web=3,
+        workers=2,
+        launcher="kubernetes",
+        kube_instance=SERVICE,
+        kube_namespace=namespace,
+        kube_agent_image=IMAGE,
+        kube_images=images,
+        kube_lost_node_s=LOST_NODE_S,
+    )
     try:
         made.start()
         yield made

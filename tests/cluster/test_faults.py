@@ -13,6 +13,7 @@ import pytest
 
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
+from tests.cluster.conftest import exists
 from tests.cluster.node import SECOND, TestNode
 from tests.cluster.observer import Observer
 from tests.integration.client import Client
@@ -94,8 +95,9 @@ def must_be_whole(watcher: Watcher, expected: bytes) -> None:
 
 
 def must_have_one_pod(observer: Observer, *runs: str) -> None:
-    assert [len(observer.uids[run, "1"]) for run in runs] == [1] * len(runs)
-    assert not [attempt for attempt in observer.uids if attempt[0] in runs and attempt[1] != "1"]
+    for run in runs:
+        # A launch that is given up while the cluster is away may cost an attempt, but no pod.
+        assert sum(len(uids) for (each, _), uids in list(observer.uids.items()) if each == run) == 1, run
 
 
 @pytest.mark.parts
@@ -108,7 +110,7 @@ def test_a_part_that_is_killed_and_comes_back(client: Client, node: TestNode, ob
     client.wait_question(asking)
     node.kill(part)
     shown = len(watchers[0].transcript.shown)
-    if part in ("etcd", "containerd"):  # what is followed already goes on without them
+    if part == "etcd":  # what is followed already goes on without it; exec leads through all the others
         wait_until(lambda: len(watchers[0].transcript.shown) > shown, "the output went on")
     node.start(part)
     answer(client, asking, "One?", "yes")
@@ -178,10 +180,10 @@ def test_a_node_that_comes_back_too_late(
     told = watcher.finish(deadline_s=120.0)
     assert (told.ends, told.end["reason"], client.status(run)) == (1, "NodeLost", "failed")
     before = client.run(run), client.output(run)
-    pods = f"/api/v1/namespaces/{namespace}/pods"
-    assert [pod["status"]["phase"] for pod in api.call("GET", pods)["items"]] == ["Running"]
+    pod = f"/api/v1/namespaces/{namespace}/pods/pw-{run}-1"
+    assert api.call("GET", pod)["status"]["phase"] == "Running"
     node.heal()
-    wait_until(lambda: not api.call("GET", pods)["items"], "the pod that came back was removed", deadline_s=60.0)
+    wait_until(lambda: not exists(api, pod), "the pod that came back was removed", deadline_s=60.0)
     assert (client.run(run), client.output(run)) == before
     late = watch(client, run).finish()
     assert (late.ends, late.shown) == (1, told.shown)

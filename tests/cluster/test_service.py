@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import signal
+from dataclasses import replace
 
 import pytest
 
 from app.launch.kube_api import KubeApi
-from tests.cluster.conftest import wait_for
+from app.launch.kubernetes import KubernetesLauncher
+from app.launch.manifest import Shape
+from tests.cluster.conftest import SERVICE, wait_for
+from tests.contract.attempts import bash, clear
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.integration.watcher import watch
@@ -65,6 +69,24 @@ def test_workers_that_die_are_replaced_and_nothing_is_lost(podwire: Podwire, cli
         told = watcher.finish(expected.encode(), deadline_s=90.0)
         assert (told.gaps, told.duplicates, told.ends) == (0, 0, 1)
     podwire.wait_ready()
+
+
+def test_a_pod_that_no_run_wants_is_removed_and_a_neighbours_is_not(client: Client, api: KubeApi, shape: Shape) -> None:
+    ours, theirs = (KubernetesLauncher(api, replace(shape, instance=name)) for name in (SERVICE, "neighbour"))
+    left, foreign = (bash("sleep 300", cpu=0.1, memory_bytes=64 * 1024**2) for _ in range(2))
+    wanted = client.submit("echo begin; read -r line; echo $line", stdin=True, **SMALL)
+    watcher = watch(client, wanted)
+    watcher.wait_for("begin")
+    try:
+        theirs.launch(foreign)
+        ours.launch(left)
+        wait_for(lambda: (left.run_id, 1) not in ours.present())
+        assert theirs.present() == [(foreign.run_id, 1)]
+        assert ours.present() == [(wanted, 1)]
+        client.post(f"/v1/runs/{wanted}/input", {"data": "on\n"}).must(200, 201, 202)
+        watcher.finish(b"begin\non\n")
+    finally:
+        clear(theirs)
 
 
 @pytest.mark.trap("C8")
