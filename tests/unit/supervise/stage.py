@@ -140,7 +140,9 @@ class Stage:
         self.inputs = InputStore(engine)
         self.released: list[None] = []
         self.retries = retries or Retries(3, 4.0)
-        self.runs.submit(RUN_ID, ANN, RunSpec(**{"command": ("true",), **spec}), Priority.HIGH, Limits())  # type: ignore[arg-type]
+        self.keep_failed_s = 0.0
+        whole = RunSpec(**{"command": ("true",), **spec})  # type: ignore[arg-type]
+        self.runs.submit(RUN_ID, ANN, whole, Priority.HIGH, Limits(), secrets=dict.fromkeys(whole.secrets, "s3cret"))
 
     def crew(self, dies: str = "", launch_within_s: float = 0.0) -> Crew:
         runs = MortalRuns(self.engine, dies)
@@ -162,6 +164,7 @@ class Stage:
             on_release=lambda: self.released.append(None),
             retries=self.retries,
             launch_within_s=launch_within_s,
+            keep_failed_s=self.keep_failed_s,
         )
 
     def play(self, *deaths: str, launch_within_s: float = 0.0) -> Run:

@@ -32,6 +32,23 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
+def test_every_attempt_has_the_secrets_and_none_is_left_after_the_last(engine: Engine) -> None:
+    stage = Stage(engine, Play([STARTED, exit_with(3)]), Play(DONE), retry=AGAIN, secrets=("KEY",))
+    assert stage.play().status is Status.QUEUED
+    assert stage.runs.secrets(RUN_ID) == {"KEY": "s3cret"}
+    assert stage.play().status is Status.SUCCEEDED
+    assert [attempt.secrets for attempt in stage.launcher.attempts] == [{"KEY": "s3cret"}] * 2
+    assert stage.runs.secrets(RUN_ID) == {}
+
+
+def test_only_the_attempt_that_a_run_failed_with_is_left_to_the_reconciler(engine: Engine) -> None:
+    first, last = Play([STARTED, exit_with(3)]), Play([STARTED, exit_with(4)])
+    stage = Stage(engine, first, last, retry=Retry(2, ("NonZeroExit",)))
+    stage.keep_failed_s = 60.0
+    assert [stage.play().status, stage.play().status] == [Status.QUEUED, Status.FAILED]
+    assert (bool(first.removed), bool(last.removed)) == (True, False)
+
+
 @pytest.mark.trap("C8", "S6")
 def test_a_failure_that_the_spec_names_is_followed_by_another_attempt_with_one_log(engine: Engine) -> None:
     failing = Play([STARTED, (Wire.STDOUT, b"alas\n"), exit_with(3)])
