@@ -37,7 +37,7 @@ def node(api: KubeApi) -> Iterator[TestNode]:
         pytest.skip("missing: a test node's tools (PODWIRE_TEST_NODE), so no part of the cluster can be taken away")
     made = TestNode(folder)
     yield made
-    made.restore(lambda: all(is_ready(api, name) for name in names(api)))
+    made.restore(lambda: is_well(api))
 
 
 @pytest.fixture
@@ -49,6 +49,13 @@ def on_second(api: KubeApi, node: TestNode) -> Iterator[str]:
     yield SECOND
     node.heal()
     cordon(api, "node1", False)
+
+
+def is_well(api: KubeApi) -> bool:
+    try:
+        return all(is_ready(api, name) for name in names(api))
+    except ApiFailure:
+        return False
 
 
 def names(api: KubeApi) -> list[str]:
