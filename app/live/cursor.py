@@ -18,8 +18,6 @@ from app.live.feed import MISS_PAUSE_S, Behind, Feed, Heard
 
 logger = logging.getLogger(__name__)
 
-PAGE_ENTRIES = 500
-
 
 class Ground(Protocol):
     """What a cursor needs of its hub."""
@@ -105,14 +103,14 @@ class Cursor:
 
     def _from_log(self, asked: Behind) -> list[Entry]:
         try:
-            return self._ground.log.read(self._feed.run_id, asked.epoch, asked.after, PAGE_ENTRIES)
+            return self._ground.log.read(self._feed.run_id, asked.epoch, asked.after, asked.entries)
         except LiveUnavailable as error:
             logger.warning("run %s: catching up without the live log: %s", self._feed.run_id, error)
             return []
 
     def _from_archive(self, asked: Behind) -> list[Entry]:
         try:
-            return self._ground.archive.read(self._feed.run_id, asked.after, PAGE_ENTRIES)
+            return self._ground.archive.read(self._feed.run_id, asked.after, asked.entries)
         except StoreUnavailable as error:
             logger.warning("run %s: catching up waits for the archive: %s", self._feed.run_id, error)
             return []

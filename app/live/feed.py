@@ -18,6 +18,7 @@ from app.live.batch import Batch, Reset, cut, make_batch, nothing_more
 from app.live.names import Announcement, stamp
 
 MISS_PAUSE_S = 0.2
+PAGE_ENTRIES = 500
 
 
 class Heard(Enum):
@@ -30,12 +31,16 @@ class Heard(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Behind:
-    """The cursor must fetch what follows seq `after` of `epoch`, from the live log first if `live`, in `wait_s` seconds."""
+    """The cursor must fetch what follows seq `after` of `epoch`, from the live log first if `live`, in `wait_s` seconds.
+
+    No more than `entries`, for no more of them would be kept.
+    """
 
     epoch: int
     after: int
     live: bool
     wait_s: float
+    entries: int = PAGE_ENTRIES
 
 
 class Ring:
@@ -108,6 +113,7 @@ class Feed:
         self._ring = Ring(ring_bytes)
         self._pages: OrderedDict[int, Batch] = OrderedDict()
         self._pages_size, self._pages_bytes = 0, 2 * max(ring_bytes, batch_bytes)
+        self._page_entries = PAGE_ENTRIES
         self._missed: dict[int, float] = {}
         self.end_seq: int | None = None
         self._top = self.shown = self._floor = 0
@@ -197,7 +203,7 @@ class Feed:
 
     def _behind(self, after: int, now: float) -> Behind:
         wait_s = max(0.0, self._missed.get(after, -MISS_PAUSE_S) + MISS_PAUSE_S - now)
-        return Behind(self.epoch, after, after >= self._floor, wait_s)
+        return Behind(self.epoch, after, after >= self._floor, wait_s, self._page_entries)
 
     def fetched(self, asked: Behind, entries: Sequence[Entry]) -> Batch | Heard:
         """Take in what was fetched and return its first batch; NOTHING if it does not follow on, ASK to read SQL again."""
@@ -211,12 +217,19 @@ class Feed:
                 # The archive is in an epoch that this cursor was not yet checked against.
                 return Heard.ASK
             self._top = max(self._top, entries[-1].seq)
-            after = asked.after
-            batches = list(cut(self.epoch, after, payloads, self._batch_bytes))
-            for batch in batches:
-                self._keep(after, batch)
-                after = batch.last.seq
-            return batches[0]
+            self._keep_page(asked.after, payloads)
+            return self._pages[asked.after]
+
+    def _keep_page(self, after: int, payloads: list[bytes]) -> None:
+        """Keep the beginning of a page, at most half of all that is kept, so that it is not dropped before it is asked for."""
+        room = self._pages_bytes // 2
+        self._page_entries = max(1, min(PAGE_ENTRIES, room * len(payloads) // sum(map(len, payloads))))
+        for batch in cut(self.epoch, after, payloads, self._batch_bytes):
+            self._keep(after, batch)
+            after = batch.last.seq
+            room -= len(batch.frame)
+            if room <= 0:
+                break
 
     def missed(self, after: int, now: float) -> None:
         """Note that nobody has what follows `after`, although it is known to exist: it will be sent again."""

@@ -99,6 +99,18 @@ def test_large_pages_are_cut_and_kept_for_the_others() -> None:
     assert got == list(range(1, 101))
 
 
+def test_of_a_page_larger_than_what_is_kept_its_beginning_is_kept_and_less_is_asked_for() -> None:
+    on = feed(100, ring_bytes=1_000, batch_bytes=500)
+    asked = on.look(Position(1, 0), 0.0)
+    assert isinstance(asked, Behind)
+    first = on.fetched(asked, entries(1, 1, 100))
+    assert isinstance(first, Batch)
+    assert isinstance(on.look(first.last, 0.0), Batch), "what comes next is there already"
+    behind = on.look(Position(1, 50), 0.0)
+    assert isinstance(behind, Behind)
+    assert behind.entries < 50
+
+
 def test_what_nobody_has_is_not_asked_for_all_the_time() -> None:
     on = feed(5)
     on.missed(2, 10.0)
