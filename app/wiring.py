@@ -11,6 +11,7 @@ from sqlalchemy import Engine
 from app.domain.errors import PodwireError, SettingsError
 from app.domain.metrics import TICK_FAILURES
 from app.domain.ports import Launcher
+from app.domain.run import Priority
 from app.launch.local import LocalLauncher
 from app.launch.manifest import Shape
 from app.live.connect import quick_client, redis_client
@@ -66,6 +67,7 @@ def build_services(settings: Settings) -> Services:
         renew_s=settings.renew_s,
         tick_s=settings.tick_s,
         keep_failed_s=settings.kube_keep_failed_s if settings.launcher == "kubernetes" else 0.0,
+        highest_priority=Priority(settings.max_priority),
     )
     if settings.fault_dir:
         _install_faults(settings, services, engine)

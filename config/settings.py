@@ -16,6 +16,7 @@ from app.domain.admission import Limits
 from app.domain.errors import SettingsError
 from app.domain.images import ImageRules
 from app.domain.retry import MOST_ATTEMPTS, Retries
+from app.domain.run import Priority
 from app.domain.spec import SpecLimits
 
 PREFIX = "PODWIRE_"
@@ -45,6 +46,7 @@ class Settings:
     max_pending_per_owner: int = field(default=1_000, metadata={"doc": "runs of one owner that are queued, active or waiting"})
     max_queue: int = field(default=10_000, metadata={"doc": "runs in the queue, over all owners"})
     ageing_s: float = field(default=1800.0, metadata={"doc": "waiting this long makes a run's priority one better; 0 = never"})
+    max_priority: str = field(default="critical", metadata={"doc": "highest priority that those may use who are not admins"})
     max_questions: int = field(default=100, metadata={"doc": "questions that one run may ask"})
     max_attempts: int = field(
         default=3, metadata={"doc": "attempts of a run that fails before its code began, the first one included"}
@@ -132,6 +134,8 @@ class Settings:
         faults += [f"PODWIRE_{name.upper()} must be a JSON {kind.__name__}" for name, kind in _JSON if not self._is(name, kind)]
         if not 1 <= self.max_attempts <= MOST_ATTEMPTS:
             faults.append(f"PODWIRE_MAX_ATTEMPTS must lie between 1 and {MOST_ATTEMPTS}")
+        if self.max_priority not in list(Priority):
+            faults.append(f"PODWIRE_MAX_PRIORITY must be one of {', '.join(Priority)}")
         if not self.renew_s * 2 < self.lease_s:
             faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
         try:

@@ -17,6 +17,7 @@ from app.domain.amounts import duration, size
 from app.domain.evidence import sentence
 
 Row = Mapping[str, object]
+GATES = {"pause": ("paused", True), "resume": ("paused", False), "close": ("closed", True), "open": ("closed", False)}
 
 
 def list_runs(options: argparse.Namespace) -> int:
@@ -85,8 +86,31 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
+def place(options: argparse.Namespace) -> int:
+    """Give a queued run another place."""
+    asked: dict[str, object] = {"front": True} if options.priority == "front" else {"priority": options.priority}
+    run = Api(find_target()).send("PATCH", run_path(options.run), asked)
+    print(f"{options.run} {run.get('priority')}, {_row(run.get('wait')).get('message') or run.get('status')}")
+    return 0
+
+
+def audit(options: argparse.Namespace) -> int:
+    """Print who steered what."""
+    found = rows(Api(find_target()).get("/v1/audit", subject=options.subject))
+    if options.json:
+        return _print_json(found)
+    names = ("at", "by", "action", "subject", "before", "after")
+    _table(tuple(name.upper() for name in names), [tuple(row.get(name) for name in names) for row in found])
+    return 0
+
+
 def queue(options: argparse.Namespace) -> int:
-    """Print the queued runs in the order in which they start."""
+    """Print the queued runs in the order in which they start; or let the queue start and take in runs, or not."""
+    if options.action:
+        name, on = GATES[options.action]
+        state = Api(find_target()).send("PATCH", "/v1/admin/queue", {name: on})
+        print(json.dumps(state) if options.json else f"paused: {_yes(state, 'paused')}, closed: {_yes(state, 'closed')}")
+        return 0
     found = Api(find_target()).get("/v1/queue")
     if options.json:
         return _print_json(found)
@@ -115,6 +139,10 @@ def cancel(options: argparse.Namespace) -> int:
         run = api.cancel(run_id)
         print(f"{run_id} {run.get('status')}")
     return 0
+
+
+def _yes(row: Row, name: str) -> str:
+    return "yes" if row.get(name) else "no"
 
 
 def rows(page: Mapping[str, object]) -> Sequence[Row]:

@@ -121,8 +121,15 @@ def _add_looks(commands: Commands) -> None:
     answer.add_argument("value", nargs="?", help="without it the terminal asks; better so for secrets")
     cancel = _add(commands, "cancel", "looks:cancel", "cancel runs")
     cancel.add_argument("runs", nargs="+", metavar="RUN")
-    queue = _add(commands, "queue", "looks:queue", "list the queued runs in the order in which they start")
-    for parser in (listed, shown, logs, answer, queue):
+    queue = _add(commands, "queue", "looks:queue", "list the queued runs in the order in which they start, or steer the queue")
+    does = "pause: start nothing; close: take nothing in; resume and open end that (admins)"
+    queue.add_argument("action", nargs="?", choices=["pause", "resume", "close", "open"], help=does)
+    placed = _add(commands, "priority", "looks:place", "give a queued run another priority, or the first place (admins)")
+    placed.add_argument("run", metavar="RUN")
+    placed.add_argument("priority", choices=[*Priority, "front"])
+    record = _add(commands, "audit", "looks:audit", "list who steered what, newest first")
+    record.add_argument("subject", nargs="?", help="a run's id, or the scope of a limit; without it all (admins)")
+    for parser in (listed, shown, logs, answer, queue, record):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.domain.errors import LimitReached, QueueFull
+from app.domain.errors import LimitReached, QueueClosed, QueueFull
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +27,16 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """How many runs of a scope (one owner, or all) are queued, active (starting, running, stopping) and waiting for a person."""
+    """How many runs of a scope (one owner, or all) are queued, active (starting, running, stopping) and waiting for a person.
+
+    Of all: `paused` when an admin lets nothing start, `closed` when nothing more is taken in.
+    """
 
     queued: int = 0
     active: int = 0
     waiting: int = 0
+    paused: bool = False
+    closed: bool = False
 
     @property
     def pending(self) -> int:
@@ -50,7 +55,9 @@ class Group:
 
 
 def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = None) -> None:
-    """Let a run in. Raises: LimitReached, QueueFull, with the scope, the limit, the current count and when to retry."""
+    """Let a run in. Raises: QueueClosed, LimitReached, QueueFull, with scope, limit, current count and when to retry."""
+    if everyone.closed:
+        raise QueueClosed(retry_after_s=60)
     if owner.pending >= limits.owner_pending:
         raise LimitReached(
             f"You have {owner.pending} runs that have not ended; the limit is {limits.owner_pending}.",
@@ -78,7 +85,7 @@ def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = N
 
 def has_place(limits: Limits, owner: Tally, everyone: Tally) -> bool:
     """Say whether one more run of this owner may become active."""
-    return owner.active < limits.owner_active and everyone.active < limits.active
+    return not everyone.paused and owner.active < limits.owner_active and everyone.active < limits.active
 
 
 def ordinal(number: int) -> str:
@@ -97,6 +104,8 @@ def explain_wait(
 ) -> str:
     """Say in one sentence why a queued run waits. `position` is 1-based, `full_label` a label of the run at its limit."""
     place = f"{ordinal(position)} in the queue"
+    if everyone.paused:
+        return f"{place}: an admin has paused the queue"
     if owner.active >= limits.owner_active:
         return f"{place}: waits for one of your own {owner.active} active runs"
     if group is not None and group.max_active is not None and group.tally.active >= group.max_active:

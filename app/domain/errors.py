@@ -123,6 +123,12 @@ class QueueFull(PodwireError):
     code, status, retryable = "queue_full", 503, True
 
 
+class QueueClosed(PodwireError):
+    """An admin has closed the queue: what is in it still runs, nothing more is taken in."""
+
+    code, status, retryable = "queue_closed", 503, True
+
+
 class TooManyAttempts(PodwireError):
     """Too many failed attempts; wait before trying again."""
 

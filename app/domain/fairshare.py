@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 BANDS = 5
+# Before all bands, for runs that an admin moved there; nothing ages into it.
+FRONT = -1
 MAX_WEIGHT = 1_000
 # How far one dispatch moves a weight of 1: divisible by 1 to 20, and far from where a 64-bit number ends.
 SCALE = 232_792_560

@@ -100,6 +100,7 @@ class Run:
     priority: Priority
     status: Status
     created_at: float
+    in_front: bool = False
     attempt: int = 1
     token: int = 0
     lease_owner: str | None = None

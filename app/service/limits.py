@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from app.domain.errors import Forbidden, NotFound
+from app.domain.errors import NotFound
 from app.domain.limits import Limited, Scope, ScopeLimits, check_limits, parse_scope
 from app.domain.person import Person
 from app.service.dispatch import dispatch
 from app.service.services import Services
+from app.service.steer import require_admin
 
 
 def list_limits(services: Services, person: Person) -> list[Limited]:
     """Return every scope that has something set, with its counts. Raises: Forbidden."""
-    _require_admin(person)
+    require_admin(person)
     return services.runs.list_limits()
 
 
@@ -19,19 +20,19 @@ def set_limits(services: Services, person: Person, scope_text: str, limits: Scop
     """Set all limits of a scope, in force at once on every replica; what is None is the default. Runs that are active already
     go on. Raises: Forbidden, InvalidInput, NotFound (an owner that there is not).
     """
-    _require_admin(person)
+    require_admin(person)
     scope = parse_scope(scope_text)
     check_limits(scope, limits)
     owner_id = _owner_id(services, scope)
-    services.runs.set_limits(scope, limits, owner_id)
+    services.runs.set_limits(scope, limits, owner_id, person)
     _tell(services)
 
 
 def clear_limits(services: Services, person: Person, scope_text: str) -> None:
     """Give a scope its defaults back. Idempotent. Raises: Forbidden, InvalidInput, NotFound."""
-    _require_admin(person)
+    require_admin(person)
     scope = parse_scope(scope_text)
-    services.runs.clear_limits(scope, _owner_id(services, scope))
+    services.runs.clear_limits(scope, _owner_id(services, scope), person)
     _tell(services)
 
 
@@ -48,8 +49,3 @@ def _owner_id(services: Services, scope: Scope) -> str | None:
     if user is None:
         raise NotFound(f"There is no user named {scope.name}.")
     return user.person.id
-
-
-def _require_admin(person: Person) -> None:
-    if not person.is_admin:
-        raise Forbidden("Only admins may see and change limits.")

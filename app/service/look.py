@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.admission import explain_wait
 from app.domain.attempts import AttemptPart, all_attempts
 from app.domain.errors import NotFound
+from app.domain.forecast import Forecast, forecast, in_words
 from app.domain.line import Line
 from app.domain.person import Person, visible
 from app.domain.question import Question
@@ -31,6 +32,7 @@ class Wait:
 
     position: int
     message: str
+    expected: Forecast | None = field(default=None, compare=False)
 
 
 def show(services: Services, person: Person, run_id: str) -> Run:
@@ -59,22 +61,34 @@ def queue(services: Services, person: Person, limit: int = 100) -> list[QueueIte
     return [QueueItem(run, position) for position, run in services.runs.queue(limit, owner, services.limits.ageing_s)]
 
 
-def line(services: Services) -> Line:
-    """Return the order of the whole queue at this moment, for whoever wants the places of many runs."""
-    return services.runs.line(services.limits.ageing_s)
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the places and forecasts of many runs are made of: the order of the whole queue, and how long runs took lately."""
+
+    line: Line
+    durations: tuple[float, ...]
 
 
-def wait_of(services: Services, run: Run, line: Line | None = None) -> Wait | None:
-    """Return why the run waits, by a line that the caller has or a new one; None when it is not queued (any more)."""
+def moment(services: Services) -> Moment:
+    """Return how the queue stands now. It costs a look at all of it."""
+    return Moment(services.runs.line(services.limits.ageing_s), services.runs.recent_durations())
+
+
+def wait_of(services: Services, run: Run, now: Moment | None = None) -> Wait | None:
+    """Return why the run waits, by a moment that the caller has or a new one; None when it is not queued (any more)."""
     if run.status is not Status.QUEUED:
         return None
-    position = services.runs.position(run, services.limits.ageing_s, line)
+    position = services.runs.position(run, services.limits.ageing_s, now.line if now else None)
     if position == 0:
         return None
     if again := _again(services, run):
         return Wait(position, again)
     found = services.runs.standing(run, services.limits)
-    return Wait(position, explain_wait(position, found.limits, found.owner, found.everyone, found.group, found.full_label))
+    why = explain_wait(position, found.limits, found.owner, found.everyone, found.group, found.full_label)
+    durations = now.durations if now else services.runs.recent_durations()
+    free = max(0, found.limits.active - found.everyone.active)
+    expected = None if found.everyone.paused else forecast(position, found.limits.active, free, durations)
+    return Wait(position, f"{why}; expected to start {in_words(expected)}" if expected else why, expected)
 
 
 def _again(services: Services, run: Run) -> str | None:

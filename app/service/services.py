@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from app.domain.admission import Limits
 from app.domain.ports import EventLog, Launcher, Nudges, Publisher, Uses
 from app.domain.retry import Retries
+from app.domain.run import Priority
 from app.domain.spec import SpecLimits
 from app.store.chunks import ChunkStore
 from app.store.counters import Counters
@@ -41,3 +42,4 @@ class Services:
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 30.0
     keep_failed_s: float = 0.0
+    highest_priority: Priority = Priority.CRITICAL

@@ -13,6 +13,7 @@ from app.domain.run import Priority, Run
 from app.domain.spec import RunSpec, check_spec
 from app.service.dispatch import dispatch
 from app.service.services import Services
+from app.service.steer import check_priority
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +43,9 @@ def submit(
     """Accept the run: once this returns, it reaches exactly one final state, whatever happens to any process.
 
     `secrets` are the values of the names in `spec.secrets`.
-    Raises: InvalidInput, LimitReached, QueueFull, IdempotencyMismatch, StoreUnavailable.
+    Raises: InvalidInput, Forbidden, LimitReached, QueueFull, QueueClosed, IdempotencyMismatch, StoreUnavailable.
     """
+    check_priority(services, person, priority)
     if errors := check_spec(spec, services.spec_limits, secrets):
         raise InvalidInput(errors)
     run, created = services.runs.submit(

@@ -167,7 +167,11 @@ class Counters:
     def backlog(self) -> dict[Priority, Backlog]:
         """Return the state of the queue by priority."""
         with reading(self._engine) as connection:
-            rows = {row.priority_order: Backlog(row.depth, max(0.0, row.age_s)) for row in connection.execute(BACKLOG)}
+            rows: dict[int, Backlog] = {}
+            for row in connection.execute(BACKLOG):
+                # What was moved to the front counts as critical.
+                band, before = max(row.priority_order, 0), rows.get(max(row.priority_order, 0), Backlog())
+                rows[band] = Backlog(before.depth + row.depth, max(before.age_s, row.age_s))
         return {priority: rows.get(priority.order, Backlog()) for priority in Priority}
 
     def _round(self, gauges: Mapping[str, float]) -> None:

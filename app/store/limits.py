@@ -4,13 +4,17 @@ that admits or starts a run. Part of RunStore.
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from sqlalchemy import Connection, Engine, bindparam, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.admission import Tally
+from app.domain.audit import Action
 from app.domain.limits import Limited, Scope, ScopeLimits
+from app.domain.person import Person
 from app.domain.run import ACTIVE, Status
-from app.store import lanes
+from app.store import audit, lanes
 from app.store import tallies as counts
 from app.store.engine import begin, reading
 from app.store.rows import AnyRow, storable
@@ -100,10 +104,11 @@ class LimitSettings:
         with reading(self._engine) as connection:
             return [_limited(row) for row in connection.execute(LIST)]
 
-    def set_limits(self, scope: Scope, limits: ScopeLimits, owner_id: str | None = None) -> None:
+    def set_limits(self, scope: Scope, limits: ScopeLimits, owner_id: str | None = None, by: Person | None = None) -> None:
         """Set all limits of a scope; None is the default. `owner_id` is that of an owner's scope.
 
-        Who changes group takes all runs that have not ended along. The first limit of a label counts the runs that have it.
+        On record where `by` is given. Who changes group takes all runs that have not ended along. The first limit of a label
+        counts the runs that have it.
         """
         with begin(self._engine) as connection:
             connection.execute(MAKE, {"in_scope": counts.ALL, "in_owner": None})
@@ -116,8 +121,9 @@ class LimitSettings:
             connection.execute(SET, {"in_scope": key, **_columns(scope, limits)})
             if scope.kind == "label" and before is None:
                 _begin_counting(connection, scope, key)
+            _note(connection, by, scope, before, limits)
 
-    def clear_limits(self, scope: Scope, owner_id: str | None = None) -> None:
+    def clear_limits(self, scope: Scope, owner_id: str | None = None, by: Person | None = None) -> None:
         """Give a scope its defaults back. Clearing what is not set changes nothing."""
         with begin(self._engine) as connection:
             counts.lock_all(connection)
@@ -132,6 +138,17 @@ class LimitSettings:
                 _reclass(connection, scope, key, False)
             else:
                 connection.execute(SET, {"in_scope": key, **_columns(scope, ScopeLimits())})
+            _note(connection, by, scope, before, ScopeLimits())
+
+
+def _note(connection: Connection, by: Person | None, scope: Scope, before: AnyRow | None, after: ScopeLimits) -> None:
+    was = _in_words(_limits(before)) if before is not None else ""
+    if by is not None and was != _in_words(after):
+        audit.note(connection, by, Action.LIMIT, str(scope)[:400], was or None, _in_words(after) or None)
+
+
+def _in_words(limits: ScopeLimits) -> str:
+    return ", ".join(f"{name} {value}" for name, value in asdict(limits).items() if value is not None)
 
 
 def _key(scope: Scope, owner_id: str | None) -> str:
@@ -188,9 +205,13 @@ def _label(scope: Scope) -> dict[str, object]:
     return {"of_label": scope.name, "of_value": storable(scope.value)}
 
 
+def _limits(row: AnyRow) -> ScopeLimits:
+    weight = None if row.weight == 1 else row.weight
+    return ScopeLimits(row.max_pending, row.max_active, row.max_queued, weight, row.group_name)
+
+
 def _limited(row: AnyRow) -> Limited:
-    limits = ScopeLimits(row.max_pending, row.max_active, row.max_queued, None if row.weight == 1 else row.weight, row.group_name)
-    return Limited(_scope(row), limits, Tally(row.queued, row.active, row.waiting))
+    return Limited(_scope(row), _limits(row), Tally(row.queued, row.active, row.waiting))
 
 
 def _scope(row: AnyRow) -> Scope:

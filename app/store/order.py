@@ -32,7 +32,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from app.domain.admission import Limits
-from app.domain.fairshare import BANDS, Place, Share, charge, effective_band, virtual_time
+from app.domain.fairshare import BANDS, FRONT, Place, Share, charge, effective_band, virtual_time
 from app.domain.line import Line, Owned
 from app.domain.run import Run
 from app.store.engine import db_now
@@ -101,7 +101,7 @@ def _in_band() -> ColumnElement[bool]:
                 lanes.c.since <= bindparam(f"until_{priority}", type_=Double()),
                 lanes.c.since > bindparam(f"after_{priority}", type_=Double()),
             )
-            for priority in range(BANDS)
+            for priority in range(FRONT, BANDS)
         )
     )
 
@@ -295,8 +295,12 @@ def next_head(connection: Connection, limits: Limits) -> AnyRow | None:
 def _times(band: int, now: float, ageing_s: float) -> dict[str, float]:
     """Return since when a head of each priority has waited that counts as one of the band."""
     step, times = ageing(ageing_s), {}
-    for priority in range(BANDS):
+    for priority in range(FRONT, BANDS):
         steps = priority - band
+        if FRONT in (band, priority):
+            times[f"until_{priority}"] = ALWAYS if band == priority else -ALWAYS
+            times[f"after_{priority}"] = -ALWAYS
+            continue
         times[f"until_{priority}"] = ALWAYS if steps == 0 else now - step * steps if steps > 0 else -ALWAYS
         times[f"after_{priority}"] = -ALWAYS if band == 0 else now - step * (steps + 1)
     return times

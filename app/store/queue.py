@@ -5,13 +5,13 @@ Order and limits are the domain's.
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Engine, bindparam, select, update
+from sqlalchemy import Connection, Engine, bindparam, select
 
 from app.domain.admission import Limits, Tally, has_place
-from app.domain.errors import Conflict, Fenced, NotFound, RunEnded
+from app.domain.errors import Fenced
 from app.domain.lifecycle import Step, transition
 from app.domain.line import Line
-from app.domain.run import Priority, Run
+from app.domain.run import Run
 from app.store import lanes, moves, order
 from app.store import tallies as counts
 from app.store.engine import begin, db_now, reading
@@ -26,9 +26,12 @@ OVERDUE = (
     .limit(bindparam("at_most"))
 )
 
-# Another priority for a run that still waits in the queue; its sequence stays.
-SET_PRIORITY = (
-    update(runs).where(runs.c.id == bindparam("run"), IS_QUEUED).values(priority_order=bindparam("order")).returning(*runs.c)
+# How long runs kept their places, of those submitted lately.
+_late = select(runs.c.dispatched_at, runs.c.ended_at).order_by(runs.c.sequence.desc()).limit(300).subquery("late")
+DURATIONS = (
+    select((_late.c.ended_at - _late.c.dispatched_at).label("lasted"))
+    .where(_late.c.ended_at.is_not(None), _late.c.dispatched_at.is_not(None))
+    .limit(100)
 )
 
 # A run by its id.
@@ -80,27 +83,15 @@ class Queue:
                 return order.first_of_all(connection, line, limit, ageing_s)
             return order.first_of_owner(connection, line, owner_id, limit, ageing_s)
 
+    def recent_durations(self) -> tuple[float, ...]:
+        """Return for how long the runs that ended among the last few hundred kept their places, in seconds."""
+        with reading(self._engine) as connection:
+            return tuple(max(0.0, row.lasted) for row in connection.execute(DURATIONS))
+
     def overdue_queued(self, limit: int) -> list[Run]:
         """Return queued runs whose queue timeout is over by the database's clock."""
         with reading(self._engine) as connection:
             return [run_of(row) for row in connection.execute(OVERDUE, {"at_most": limit})]
-
-    def set_priority(self, run_id: str, priority: Priority) -> Run:
-        """Give a queued run another priority. Raises: NotFound, RunEnded, Conflict (it has left the queue)."""
-        with begin(self._engine) as connection:
-            counts.lock_all(connection)
-            before = connection.execute(GET, {"run": run_id}).one_or_none()
-            row = connection.execute(SET_PRIORITY, {"run": run_id, "order": priority.order}).one_or_none()
-            if before is not None and row is not None:
-                lanes.leave(connection, before)
-                if row.not_before is None:
-                    lanes.join(connection, row)
-                return run_of(row)
-        if before is None:
-            raise NotFound()
-        if run_of(before).status.final:
-            raise RunEnded()
-        raise Conflict("The run has left the queue; its priority has no effect any more.")
 
 
 def _could_start(everyone: Tally, limits: Limits) -> bool:

@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, bindparam, select, update
+from sqlalchemy import Engine, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.admission import Limits, Tally
+from app.domain.audit import Action
 from app.domain.errors import Fenced, NotFound
 from app.domain.person import Person
 from app.domain.run import Priority, Progress, Run, Status
-from app.store import moves
+from app.store import audit, moves
 from app.store import tallies as counts
 from app.store.attempts import Attempts
+from app.store.audit import AuditLog
 from app.store.chunks import Chunk, insert_chunk
 from app.store.engine import begin, db_now, reading
 from app.store.lanes import Lanes
@@ -25,6 +27,7 @@ from app.store.questions import CLOSE_QUESTIONS
 from app.store.queue import GET, Queue
 from app.store.rows import changed, lifecycle_of, run_of, storable
 from app.store.run_secrets import RunSecrets, wipe
+from app.store.steering import Steering
 from app.store.submissions import Submissions
 from app.store.supervision import Supervision
 from app.store.tables import run_labels, runs, ticks
@@ -52,7 +55,7 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Lanes, LimitSettings, Supervision, Attempts, RunSecrets):
+class RunStore(Submissions, Queue, Steering, AuditLog, Lanes, LimitSettings, Supervision, Attempts, RunSecrets):
     """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:
@@ -83,7 +86,7 @@ class RunStore(Submissions, Queue, Lanes, LimitSettings, Supervision, Attempts, 
         if statuses:
             found = found.where(runs.c.status.in_([status.value for status in statuses]))
         if priority is not None:
-            found = found.where(runs.c.priority_order == priority.order)
+            found = found.where(func.coalesce(runs.c.front_of, runs.c.priority_order) == priority.order)
         if before is not None:
             found = found.where(runs.c.sequence < before)
         if label is not None:
@@ -133,7 +136,9 @@ class RunStore(Submissions, Queue, Lanes, LimitSettings, Supervision, Attempts, 
         """Note who asks for the run's end; asking again, or after the end, changes nothing. Raises: NotFound."""
         with begin(self._engine) as connection:
             row = connection.execute(REQUEST_CANCEL, {"run": run_id, "by": storable(by.name)}).one_or_none()
-            if row is None:
+            if row is not None:
+                audit.note(connection, by, Action.CANCEL, run_id, row.status)
+            else:
                 row = connection.execute(GET, {"run": run_id}).one_or_none()
         if row is None:
             raise NotFound()

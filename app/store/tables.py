@@ -102,6 +102,8 @@ runs = Table(
     Column("not_before", Double),
     # When the present attempt's program got the word to start, in a place where it waits for one.
     Column("let_go_at", Double),
+    # Of a run that was moved to the front: the priority that it had. Then priority_order is FRONT.
+    Column("front_of", Integer),
     # Which limited labels a queued run falls under: their digests in order, '' for none.
     Column("label_class", Text, nullable=False, server_default=""),
     Column("idempotency_key", String(255)),
@@ -270,6 +272,9 @@ tallies = Table(
     Column("weight", Integer, nullable=False, server_default="1"),
     # Of an owner: the group in which the owner's runs count.
     Column("group_name", String(64)),
+    # Of all: since when nothing is started, and since when nothing is taken in.
+    Column("paused_at", Double),
+    Column("closed_at", Double),
     # Of a label: what the digest is of.
     Column("label_name", String(64)),
     Column("label_value", String(256)),
@@ -328,6 +333,21 @@ process_gauges = Table(
     Column("value", Double, nullable=False),
     Column("until", Double, nullable=False),
 )
+
+# Who steered what (see domain.audit); `subject` is a run's id or the scope of a limit.
+audit = Table(
+    "audit",
+    metadata,
+    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("at", Double, nullable=False),
+    _id("by_id"),
+    Column("by_name", String(200), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(400)),
+    Column("before", Text),
+    Column("after", Text),
+)
+Index("ix_audit_subject", audit.c.subject, audit.c.number)
 
 # Short leases of periodic work, so that one process of many does it at a time.
 ticks = Table(

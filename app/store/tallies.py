@@ -22,7 +22,7 @@ from app.store.tables import tallies
 ALL, ANY_OWNER, ANY_GROUP = "all", "owner:*", "group:*"
 LABEL = "label:"
 
-_COUNTS = (tallies.c.queued, tallies.c.active, tallies.c.waiting)
+_COUNTS = (tallies.c.queued, tallies.c.active, tallies.c.waiting, tallies.c.paused_at, tallies.c.closed_at)
 _ROW = (
     tallies.c.scope,
     *_COUNTS,
@@ -245,8 +245,12 @@ def _class_of(status: Status) -> str | None:
 
 
 def _tally(row: AnyRow | None) -> Tally:
-    return Tally(row.queued, row.active, row.waiting) if row else Tally()
+    return _counted(row, row.queued) if row else Tally()
 
 
 def _without_newest(row: AnyRow) -> Tally:
-    return Tally(row.queued - 1, row.active, row.waiting)
+    return _counted(row, row.queued - 1)
+
+
+def _counted(row: AnyRow, queued: int) -> Tally:
+    return Tally(queued, row.active, row.waiting, row.paused_at is not None, row.closed_at is not None)

@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 from app.domain import subject
 from app.live.hub import Hub
 from app.service.services import Services
-from app.web import auth, errors, health, limits, openapi, output, pages, questions, queue, runs, sse, stream
+from app.web import auth, errors, health, limits, openapi, output, pages, questions, queue, runs, sse, steering, stream
 from app.web.context import WebContext
 from app.web.drain import Drain
 from app.web.sockets import Sockets
@@ -42,7 +42,7 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     app.url_map.redirect_defaults = False
     errors.register(app)
     auth.register(app)
-    for module in (runs, questions, queue, output, sse, health, openapi, limits):
+    for module in (runs, questions, queue, steering, output, sse, health, openapi, limits):
         app.register_blueprint(module.bp)
     stream.register(app)
     pages.register(app)

@@ -9,7 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
+from app.domain.admission import Tally
 from app.domain.attempts import AttemptPart
+from app.domain.audit import Change
 from app.domain.evidence import phases
 from app.domain.images import ImageRules
 from app.domain.limits import Limited
@@ -88,11 +90,19 @@ class SpecResource(BaseModel):
     retry: RetryResource | None
 
 
+class ForecastResource(BaseModel):
+    """It starts between these numbers of seconds from now, as things look."""
+
+    after: float
+    within: float
+
+
 class WaitResource(BaseModel):
-    """Where a queued run stands (1 = next) and why it waits."""
+    """Where a queued run stands (1 = next) and why it waits. `expected` is null when nothing can be said."""
 
     position: int
     message: str
+    expected: ForecastResource | None = None
 
 
 class UseResource(BaseModel):
@@ -233,6 +243,34 @@ class ScopePage(BaseModel):
     items: list[ScopeResource]
 
 
+class GatesResource(BaseModel):
+    """The queue as a whole: `paused` = nothing is started, `closed` = nothing is taken in, and how many runs there are."""
+
+    paused: bool
+    closed: bool
+    queued: int
+    active: int
+    waiting: int
+
+
+class ChangeResource(BaseModel):
+    """Who steered what: `subject` is a run's id or the scope of a limit."""
+
+    at: Time
+    by: str
+    action: str
+    subject: str | None
+    before: str | None
+    after: str | None
+
+
+class ChangePage(BaseModel):
+    """Some changes, newest first; `next` is the address of the older ones."""
+
+    items: list[ChangeResource]
+    next: str | None
+
+
 class PersonResource(BaseModel):
     """Who you are."""
 
@@ -280,14 +318,13 @@ def run_resource(
     use: Use | None = None,
 ) -> RunResource:
     """Return the run with its spec and its attempts."""
-    shown = WaitResource(position=wait.position, message=wait.message) if wait else None
     return RunResource(
         **_summary(run),
         spec=spec_resource(run.spec),
         attempts=[attempt_resource(run, part) for part in attempts],
         evidence=evidence_resource(run),
         use=use_resource(run, use) if use else None,
-        wait=shown,
+        wait=wait_resource(wait) if wait else None,
         dispatch=dispatch,
     )
 
@@ -305,6 +342,12 @@ def attempt_resource(run: Run, part: AttemptPart) -> AttemptResource:
         last_offset=part.last_offset,
         output=f"/v1/runs/{run.id}/output?attempt={part.number}",
     )
+
+
+def wait_resource(wait: Wait) -> WaitResource:
+    """Return why a run waits."""
+    expected = ForecastResource(after=wait.expected.after_s, within=wait.expected.within_s) if wait.expected else None
+    return WaitResource(position=wait.position, message=wait.message, expected=expected)
 
 
 def evidence_resource(run: Run) -> EvidenceResource:
@@ -392,6 +435,18 @@ def scope_page(items: Sequence[Limited]) -> ScopePage:
 def _scope(item: Limited) -> ScopeResource:
     counted = ScopeCounts(queued=item.tally.queued, active=item.tally.active, waiting=item.tally.waiting)
     return ScopeResource(scope=str(item.scope), counts=counted, **asdict(item.limits))
+
+
+def gates_resource(everyone: Tally) -> GatesResource:
+    """Return the queue as a whole."""
+    counts = {"queued": everyone.queued, "active": everyone.active, "waiting": everyone.waiting}
+    return GatesResource(paused=everyone.paused, closed=everyone.closed, **counts)
+
+
+def change_resource(change: Change) -> ChangeResource:
+    """Return who steered what."""
+    known = {"subject": change.subject, "before": change.before, "after": change.after}
+    return ChangeResource(at=change.at, by=change.by, action=change.action.value, **known)
 
 
 def person_resource(person: Person) -> PersonResource:

@@ -7,9 +7,10 @@ from urllib.parse import urlencode
 
 from flask import Blueprint, Response, request, url_for
 
+from app.domain.errors import FieldError, InvalidInput
 from app.domain.run import Run
 from app.domain.use import Use
-from app.service import cancel, look, priority, stdin, submit
+from app.service import cancel, look, stdin, steer, submit
 from app.service.look import Wait
 from app.service.submit import Submitted
 from app.web import reading
@@ -17,7 +18,7 @@ from app.web.auth import current_person
 from app.web.context import context
 from app.web.rendering import answer
 from app.web.resources import Accepted, RunPage, RunResource, run_resource, run_summary
-from app.web.schemas import InputRequest, NoQuery, PriorityRequest, RunQuery, cursor_of, run_request
+from app.web.schemas import ChangeRequest, InputRequest, NoQuery, RunQuery, cursor_of, run_request
 
 bp = Blueprint("runs", __name__)
 SMALL_BYTES = 512 * 1024
@@ -69,10 +70,14 @@ def show_run(run_id: str) -> Response:
 
 @bp.patch("/v1/runs/<run:run_id>")
 def change_run(run_id: str) -> Response:
-    """Change a queued run's priority."""
-    person = current_person()
-    wanted = reading.parse(PriorityRequest, reading.json_body(SMALL_BYTES)).priority
-    return answer(_shown(priority.set_priority(context().services, person, run_id, wanted)))
+    """Change a queued run's place."""
+    person, services = current_person(), context().services
+    asked = reading.parse(ChangeRequest, reading.json_body(SMALL_BYTES))
+    if (asked.priority is None) == (asked.front is None):
+        raise InvalidInput([FieldError("priority", "give either a priority or front")])
+    if asked.priority is not None:
+        return answer(_shown(steer.set_priority(services, person, run_id, asked.priority)))
+    return answer(_shown(steer.move_to_front(services, person, run_id)))
 
 
 @bp.post("/v1/runs/<run:run_id>/cancel")

@@ -204,10 +204,26 @@ def _root(field: str) -> str:
     return field.split(".")[0].split("[")[0]
 
 
-class PriorityRequest(Shape):
-    """The new priority of a queued run."""
+class ChangeRequest(Shape):
+    """Another place in the queue for a run that is there: another priority, or before all others (admins)."""
 
-    priority: PriorityName
+    priority: PriorityName | None = None
+    front: Literal[True] | None = Field(None, description="true: before all other runs; its priority stays what it was")
+
+
+class GatesRequest(Shape):
+    """What to change about the queue as a whole; what is not named stays."""
+
+    paused: bool | None = Field(None, description="true: nothing is started")
+    closed: bool | None = Field(None, description="true: nothing is taken in; what is queued still starts")
+
+
+class AuditQuery(Shape):
+    """Which changes to list."""
+
+    subject: str | None = Field(None, max_length=400, description="a run's id or the scope of a limit")
+    limit: int = Field(50, ge=1, le=200, strict=False)
+    before: int | None = Field(None, ge=1, strict=False, description="where the list goes on, from `next`")
 
 
 class AnswerRequest(Shape):

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 import time
 
-from app.domain.line import Line
 from app.domain.run import Run, Status
 from app.service import look
-from app.service.look import Wait
+from app.service.look import Moment, Wait
 from app.service.services import Services
 
 FRESH_S = 1.0
@@ -23,7 +22,7 @@ class Waits:
         self._services = services
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, Wait | None]] = {}
-        self._line: tuple[float, Line] | None = None
+        self._moment: tuple[float, Moment] | None = None
 
     def of(self, run_id: str) -> Wait | None:
         """Return where the run stands; None when it is not queued. Raises: StoreUnavailable."""
@@ -36,14 +35,14 @@ class Waits:
                 self._known.clear()
         run: Run | None = self._services.runs.get(run_id)
         queued = run is not None and run.status is Status.QUEUED
-        wait = look.wait_of(self._services, run, self._fresh_line(now)) if run and queued else None
+        wait = look.wait_of(self._services, run, self._fresh(now)) if run and queued else None
         with self._lock:
             self._known[run_id] = (now + FRESH_S * 0.9, wait)
         return wait
 
-    def _fresh_line(self, now: float) -> Line:
-        # The line costs a look at the whole queue, a place in it next to nothing.
-        known = self._line
+    def _fresh(self, now: float) -> Moment:
+        # A moment costs a look at the whole queue, a place in it next to nothing.
+        known = self._moment
         if known is None or known[0] <= now:
-            self._line = known = (now + FRESH_S * 0.9, look.line(self._services))
+            self._moment = known = (now + FRESH_S * 0.9, look.moment(self._services))
         return known[1]

@@ -114,7 +114,7 @@ def test_the_order_in_sql_is_the_order_of_the_rule(house: House, engine: Engine,
                     model.active = {owner: [r for r in of_owner if r != ended] for owner, of_owner in model.active.items()}
             case "priority" if model.heads:
                 run_id, priority = dice.choice(list(model.heads)), dice.choice(list(Priority))
-                house.runs.set_priority(run_id, priority)
+                house.runs.set_priority(run_id, priority, PEOPLE[0])
                 model.heads[run_id] = replace(model.heads[run_id], band=priority.order)
             case "cancel" if model.heads:
                 run_id = dice.choice(list(model.heads))

@@ -26,7 +26,7 @@ def drain(house, limits=None):
 def test_positions_are_the_order_in_which_runs_start(house):
     dice = random.Random(7)
     queued = [house.queued(dice.choice([house.ann, house.bob]), dice.choice(list(Priority))) for _ in range(30)]
-    moved = house.runs.set_priority(queued[12].id, Priority.CRITICAL)
+    moved = house.runs.set_priority(queued[12].id, Priority.CRITICAL, house.root)
     assert moved.priority is Priority.CRITICAL and moved.sequence == queued[12].sequence
     fresh = [house.runs.get(run.id) for run in queued]
     by_position = [run.id for run in sorted(fresh, key=house.runs.position)]
@@ -83,13 +83,13 @@ def test_a_waiting_run_leaves_its_place_to_another(house):
 def test_priority_changes_only_in_the_queue(house):
     run = house.claimed()
     with pytest.raises(Conflict) as left:
-        house.runs.set_priority(run.id, Priority.HIGH)
+        house.runs.set_priority(run.id, Priority.HIGH, house.root)
     assert left.value.code == "conflict"
     house.ended(run)
     with pytest.raises(RunEnded):
-        house.runs.set_priority(run.id, Priority.HIGH)
+        house.runs.set_priority(run.id, Priority.HIGH, house.root)
     with pytest.raises(NotFound):
-        house.runs.set_priority("nobody", Priority.HIGH)
+        house.runs.set_priority("nobody", Priority.HIGH, house.root)
 
 
 @pytest.mark.trap("C11")

@@ -270,3 +270,25 @@ def test_what_is_in_the_broker_already_is_taken_by_priority(other_podwire: Calla
     for run in runs:
         client.wait_end(run)
     assert ran.read_text().split() == ["critical", *(f"low{number}" for number in range(5)), "background"]
+
+
+def test_a_paused_queue_starts_nothing_on_any_replica_and_goes_on_when_it_may(podwire: Podwire) -> None:
+    admin, client = podwire.client(role=Role.ADMIN), podwire.client()
+    admin.at(0).send("PATCH", "/v1/admin/queue", {"paused": True}).must(200)
+    try:
+        runs = [client.submit("echo done") for _ in range(6)]
+        last = runs[-1]
+        admin.at(2).send("PATCH", f"/v1/runs/{last}", {"front": True}).must(200)
+        places = {run: dict(client.run(run)["wait"])["position"] for run in runs}  # type: ignore[call-overload]
+        assert places == {last: 1, **{run: place for place, run in enumerate(runs[:-1], 2)}}
+        watcher = watch(client, runs[0])
+        wait_until(lambda: any("an admin has paused" in told["message"] for told in watcher.transcript.waits), "it was told why")
+        time.sleep(1.5)  # three ticks of each worker: nothing may start
+        assert {client.status(run) for run in runs} == {"queued"}
+        admin.at(1).send("PATCH", "/v1/admin/queue", {"closed": True}).must(200)
+        client.at(0).post("/v1/runs", {"script": "x", "language": "bash"}).refused(503, "queue_closed")
+    finally:
+        admin.at(1).send("PATCH", "/v1/admin/queue", {"paused": False, "closed": False}).must(200)
+    assert {client.wait_end(run)["status"] for run in runs} == {"succeeded"}
+    entries = admin.get("/v1/audit?limit=5").must(200).json["items"]
+    assert [entry["after"] for entry in entries][:5] == ["open", "running", "closed", "front", "paused"]  # type: ignore[index]

@@ -1,4 +1,4 @@
-"""Users and their tokens, for admins."""
+"""Users and their tokens, and who changed what, for admins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import Conflict, FieldError, InvalidInput
 from app.domain.person import Role
-from app.service import accounts
+from app.service import accounts, steer
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.site import done, page, pages, sentence
@@ -17,6 +17,12 @@ from app.web.pages.site import done, page, pages, sentence
 def users() -> AnyResponse:
     """List the users and their tokens."""
     return _users()
+
+
+@pages.get("/admin/changes")
+def changes() -> AnyResponse:
+    """Show who steered what, newest first."""
+    return page("changes.html", changes=steer.changes(context().services, current_person(), None, None, 200))
 
 
 @pages.post("/admin/users")

@@ -40,7 +40,7 @@ def runs() -> AnyResponse:
 @pages.get("/queue")
 def queue() -> AnyResponse:
     """Show the queue in the order in which runs start."""
-    return page("queue.html", items=look.queue(context().services, current_person(), 500))
+    return page("queue.html", items=look.queue(context().services, current_person(), 500), gates=context().services.runs.gates())
 
 
 def _filters() -> tuple[tuple[Status, ...], tuple[str, str] | None, Priority | None, int | None]:

@@ -150,9 +150,7 @@ def test_a_launcher_killed_between_pod_and_secret_is_completed(launcher: Kuberne
 
 
 @pytest.mark.parametrize("status", [0, 403, 500])
-def test_an_answer_that_got_lost_or_hides_it_changes_nothing(
-    launcher: KubernetesLauncher, cluster: Cluster, status: int
-) -> None:
+def test_an_answer_that_got_lost_or_hides_it_changes_nothing(launcher: KubernetesLauncher, cluster: Cluster, status: int) -> None:
     uid = launcher.launch(ATTEMPT)
     cluster.fail("POST", SECRETS, ApiFailure(status, "", "exceeded quota"))
     assert launcher.launch(ATTEMPT) == uid

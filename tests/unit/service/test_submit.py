@@ -22,6 +22,8 @@ class RunsThatFailAfterTheCommit:
 
 
 def test_a_database_that_fails_after_the_commit_does_not_make_the_run_look_refused() -> None:
-    services = SimpleNamespace(runs=RunsThatFailAfterTheCommit(), limits=Limits(), spec_limits=SpecLimits({}))
+    services = SimpleNamespace(
+        highest_priority=Priority.CRITICAL, runs=RunsThatFailAfterTheCommit(), limits=Limits(), spec_limits=SpecLimits({})
+    )
     submitted = submit(services, Person("u1", "ann"), RunSpec(command=("true",)), Priority.NORMAL)  # type: ignore[arg-type]
     assert submitted.created and submitted.delayed

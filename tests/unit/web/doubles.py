@@ -15,6 +15,7 @@ from app.domain.admission import Limits
 from app.domain.errors import LiveUnavailable, NotFound
 from app.domain.events import Position
 from app.domain.person import Person, Role
+from app.domain.run import Priority
 from app.live.batch import Batch, Reset
 from app.live.hub import Hub
 from app.live.memory import MemoryEventLog, MemoryNudges
@@ -112,6 +113,7 @@ def make_services(settings: Settings, publisher: Publishing, limits: Limits) -> 
         lease_s=20,
         renew_s=5,
         tick_s=2,
+        highest_priority=Priority(settings.max_priority),
     )
 
 
