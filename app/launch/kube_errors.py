@@ -52,7 +52,8 @@ class ApiFailure(Exception):
 def refusal(failure: ApiFailure) -> PodwireError:
     """Translate a refused creation: LaunchRefused when it will never be accepted, else LauncherUnavailable (try again).
 
-    `reason` among the error's facts is the run's outcome if it ends because of this.
+    `reason` among the error's facts is the run's outcome if it ends because of this. `rights`: an API server that has just been
+    started says the same for a moment, until it knows the roles.
     """
     if failure.quota:
         text = f"The namespace's quota is used up: {failure.message}"
@@ -61,7 +62,7 @@ def refusal(failure: ApiFailure) -> PodwireError:
         return LaunchRefused(f"Runs cannot be started here, tell the administrator: {failure.message}", reason="LaunchFailed")
     if failure.status == 403:
         words = "The cluster does not allow this service to start the run, tell the administrator"
-        return LaunchRefused(f"{words}: {failure.message}", reason="LaunchFailed")
+        return LaunchRefused(f"{words}: {failure.message}", reason="LaunchFailed", rights=failure.of_rights)
     if failure.status in PERMANENT:
         return LaunchRefused(f"The cluster does not accept the run: {failure.message}", reason="InvalidSpec")
     return unavailable(failure)

@@ -9,6 +9,7 @@ overtaken supervisor creates after a removal never runs: it is left over, and re
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 REMOVE_WITHIN_S = 1
+RIGHTS_WITHIN_S, RIGHTS_EVERY_S = 6.0, 0.5
 ENDED = ("Failed", "Succeeded")
 
 
@@ -49,6 +51,17 @@ class KubernetesLauncher:
         Raises: LaunchRefused, LauncherUnavailable, AttemptGone when the stored pod is not there any more.
         """
         manifest = make_pod(attempt, self._shape)
+        until = time.monotonic() + RIGHTS_WITHIN_S
+        while True:
+            try:
+                return self._launch(attempt, manifest)
+            except LaunchRefused as refused:
+                # An API server that has just been started does not know the roles yet, and refuses everybody.
+                if not refused.facts.get("rights") or time.monotonic() > until:
+                    raise
+            time.sleep(RIGHTS_EVERY_S)
+
+    def _launch(self, attempt: Attempt, manifest: Json) -> str:
         uid = self._adopt(attempt) if attempt.handle is not None else self._create(attempt, manifest)
         self._secrets.ensure(attempt, uid)
         return uid

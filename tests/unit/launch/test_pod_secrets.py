@@ -11,6 +11,7 @@ import pytest
 from app.domain.errors import LauncherUnavailable, LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
+from app.launch import kubernetes
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
@@ -185,6 +186,21 @@ def test_somebody_else_s_secret_is_neither_used_nor_removed(launcher: Kubernetes
 def test_a_right_that_is_missing_is_said(launcher: KubernetesLauncher, cluster: Cluster) -> None:
     cluster.fail("POST", SECRETS, ApiFailure(403, "Forbidden", "secrets is forbidden"))
     cluster.fail("GET", f"{SECRETS}/{NAME}", ApiFailure(403, "Forbidden", "secrets is forbidden"))
+    with pytest.raises(LaunchRefused, match="tell the administrator"):
+        launcher.launch(ATTEMPT)
+
+
+def test_rights_that_are_missing_for_a_moment_are_waited_for(
+    launcher: KubernetesLauncher, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kubernetes, "RIGHTS_EVERY_S", 0.01)
+    starting = ApiFailure(403, "Forbidden", 'pods is forbidden: User "podwire" cannot create resource "pods" in API group ""')
+    for method, path in (("POST", PODS), ("GET", f"{PODS}/{NAME}")):
+        cluster.fail(method, path, starting)
+    assert launcher.launch(ATTEMPT) == "uid-1"
+    monkeypatch.setattr(kubernetes, "RIGHTS_WITHIN_S", 0.0)
+    cluster.fail("POST", PODS, starting)
+    cluster.fail("GET", f"{PODS}/{NAME}", starting)
     with pytest.raises(LaunchRefused, match="tell the administrator"):
         launcher.launch(ATTEMPT)
 
