@@ -21,7 +21,7 @@ def main() -> int:
     seed = random.randrange(1, 100_000) if given.seed is None else given.seed
     print(f"seed {seed}, {given.minutes:g} minutes", flush=True)
     if given.launcher == "local":
-        verdict = _local(Plan(given.minutes * 60, seed))
+        verdict = _local(Plan(given.minutes * 60, seed, watchers=given.watchers))
     else:
         verdict = cluster.kill(cluster.plan(given.minutes * 60, seed), given.node)
     print(verdict.table)
@@ -36,6 +36,7 @@ def _options() -> argparse.Namespace:
     )
     options.add_argument("--minutes", type=float, default=2.0)
     options.add_argument("--seed", type=int, default=None, help="decides what is done, and what runs do (default: a random one)")
+    options.add_argument("--watchers", type=int, default=4, help="how many watch each run (local launcher; default: 4)")
     options.add_argument("--launcher", choices=["local", "kubernetes"], default="local")
     options.add_argument(
         "--node",

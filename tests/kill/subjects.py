@@ -12,6 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +60,11 @@ class Tally:
 class Subject(threading.Thread):
     """One run: submits it, has it watched, answers its questions or cancels it, and waits for its end."""
 
-    def __init__(self, client: Client, number: int, ground: Ground, tally: Tally, pace_s: float) -> None:
+    def __init__(self, client: Client, number: int, ground: Ground, tally: Tally, pace_s: float, watchers: int = 4) -> None:
         """`number` decides what the program does; every seventh is cancelled on the way."""
         super().__init__(daemon=True, name=f"subject-{number}")
         self._client, self.number, self._ground, self._tally, self._pace_s = client, number, ground, tally, pace_s
-        self._random = random.Random(number)
+        self._random, self._count = random.Random(number), watchers
         self.give_up = threading.Event()
         self.cancels = number % 7 == 3
         self.run_id = ""
@@ -100,11 +101,10 @@ class Subject(threading.Thread):
                 self.final = run.json
 
     def _watch(self) -> None:
-        for index, (kind, drop_every_s, pause_s) in enumerate(
-            (("ws", None, 0.0), ("ws", 1.5, 0.0), ("ws", None, 0.05), ("sse", 2.5, 0.0))
-        ):
+        kinds = (("ws", None, 0.0), ("ws", 1.5, 0.0), ("ws", None, 0.05), ("sse", 2.5, 0.0))
+        for index, (kind, drop_every_s, pause_s) in enumerate(islice(cycle(kinds), self._count)):
             watcher = Watcher(
-                self._client, self.run_id, kind, seed=self.number * 10 + index, drop_every_s=drop_every_s, read_pause_s=pause_s
+                self._client, self.run_id, kind, seed=self.number * 100 + index, drop_every_s=drop_every_s, read_pause_s=pause_s
             )
             watcher.start()
             self.watchers.append(watcher)

@@ -21,12 +21,15 @@ UNENDED, LEFT = "processes that did not end", "left over"
 
 @dataclass(frozen=True)
 class Plan:
-    """How much of it: for how long, which choices, how many runs at once and how long each of their steps takes on average."""
+    """How much of it: for how long, which choices, how many runs at once, how long each of their steps takes on average and
+    how many watch each.
+    """
 
     duration_s: float
     seed: int
     at_once: int = 12
     pace_s: float = 0.06
+    watchers: int = 4
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,7 @@ def trial(podwire: Podwire, ground: Ground, chaos: Chaos, plan: Plan) -> Verdict
     numbers = iter(range(plan.seed * 10_000, plan.seed * 10_000 + 10_000))
     while time.monotonic() < until - 5:
         if sum(one.final is None for one in subjects) < plan.at_once:
-            subjects.append(Subject(client, next(numbers), ground, tally, plan.pace_s))
+            subjects.append(Subject(client, next(numbers), ground, tally, plan.pace_s, plan.watchers))
             subjects[-1].start()
         time.sleep(0.1)
     villain.join(plan.duration_s + 120)
