@@ -9,12 +9,16 @@ from app.domain.events import Kind, Position, join_payloads
 from app.live.names import stamp
 
 
+QUEUED = b'"status":"queued"'
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Events that follow on, for every watcher at the same place.
 
     `last` is the position after them; `ended` says that the end event is behind the watcher, which is then done; `frame`
-    is the complete unmasked WebSocket text frame, empty when there are no payloads; `full` says that it was cut by size.
+    is the complete unmasked WebSocket text frame, empty when there are no payloads; `full` says that it was cut by size;
+    `queued` that the run is back in the queue, for another attempt.
     """
 
     payloads: tuple[bytes, ...]
@@ -22,6 +26,7 @@ class Batch:
     ended: bool
     frame: bytes
     full: bool = False
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +51,15 @@ def make_batch(epoch: int, after: int, payloads: Sequence[bytes], *, full: bool 
     """Return the batch of the payloads that follow seq `after`, as seen in `epoch`."""
     ended = stamp(payloads[-1])[1] is Kind.END
     frame = text_frame(join_payloads(payloads))
-    return Batch(tuple(payloads), Position(epoch, after + len(payloads)), ended, frame, full)
+    return Batch(tuple(payloads), Position(epoch, after + len(payloads)), ended, frame, full, _queued(payloads, frame))
+
+
+def _queued(payloads: Sequence[bytes], frame: bytes) -> bool:
+    # Looked at closely only where the word is there at all: this is done for all that is ever written.
+    if QUEUED not in frame:
+        return False
+    steps = [payload for payload in payloads if stamp(payload)[1] is Kind.STATUS]
+    return bool(steps) and QUEUED in steps[-1]
 
 
 def nothing_more(at: Position) -> Batch:

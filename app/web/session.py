@@ -124,6 +124,8 @@ class Session:
             return Out()
         if isinstance(item, Reset):
             return Out((_frame({"type": "reset", "epoch": item.epoch, "seq": item.seq}),))
+        if item.queued:
+            self.queued, self._wait = True, None
         return Out((item.frame,) if item.frame else (), Code.ENDED if item.ended else None)
 
 

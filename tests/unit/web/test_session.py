@@ -45,6 +45,18 @@ def test_the_place_in_the_queue_is_told_when_it_changes() -> None:
     assert session.on_wait(None) == Out() and not session.queued
 
 
+def test_a_run_that_is_back_in_the_queue_has_its_place_told_again() -> None:
+    session = Session(queued=False)
+    again = b'{"epoch":1,"seq":1,"kind":"status","time":1,"status":"queued","attempt":2}'
+    starting = b'{"epoch":1,"seq":2,"kind":"status","time":1,"status":"starting","attempt":2}'
+    said = b'{"epoch":1,"seq":1,"kind":"output","time":1,"text":"\\"status\\":\\"queued\\" "status":"queued""}'
+    for payloads in ([said], [again, starting]):
+        session.on_item(make_batch(1, 0, payloads))
+        assert not session.queued
+    session.on_item(make_batch(1, 0, [again]))
+    assert session.queued and session.on_wait(Wait(1, "attempt 2 of 3")).frames
+
+
 def test_commands_are_read() -> None:
     command = parse_command('{"type":"answer","id":"c1","question":"q","value":{"a":[1]}}')
     assert isinstance(command, AnswerFrame) and command.value == {"a": [1]}
