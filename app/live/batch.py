@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from app.domain.events import Kind, Position, join_payloads
 from app.live.names import stamp
 
-
 QUEUED = b'"status":"queued"'
 
 
