@@ -20,7 +20,7 @@ from app.agent.request import question, reply
 from app.agent.server import Client, ClientGone, Listener
 from app.agent.spool import Spool, SpoolFailed
 from app.agent.stdin import Stdin
-from app.agent.use import Gauge, Reading, of_group
+from app.agent.use import Gauge, Group, Reading
 from app.agent.wire import HEARTBEAT_S, Kind
 
 TYPE_CHECKING = False
@@ -74,7 +74,7 @@ class Life:
         self._heartbeat_at = now
         self._desk_at = 0.0  # look at once: somebody may have asked already
         self._leave_at = self._exit_at = self._use_at = float("inf")
-        self._gauge = Gauge()
+        self._gauge, self._group = Gauge(), Group(born.guardian)
 
     # --- beginning and end
 
@@ -176,7 +176,7 @@ class Life:
         return bool(self._clients) and self._status is None
 
     def _measure(self) -> None:
-        if reading := of_group(self._born.guardian):
+        if reading := self._group.read(time.monotonic()):
             self._report(reading)
 
     def _report(self, reading: Reading) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.agent import use
-from app.agent.use import Gauge, Reading, of_group
+from app.agent.use import LOOK_CREDIT_S, LOOK_SHARE, Gauge, Group, Reading
 
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
@@ -33,10 +33,53 @@ def test_a_group_is_summed_without_its_leader_and_without_others(tmp_path: Path)
     process(tmp_path, 53, 51, 40, 500, 99999)
     (tmp_path / "54").mkdir()  # gone between the listing and the reading
     (tmp_path / "uptime").write_text("1 1")
-    found = of_group(50, str(tmp_path))
+    found = Group(50, str(tmp_path)).read(0.0)
     assert found is not None
     assert (found.memory, found.peak, found.cpu_s) == (30 * PAGE, max(30 * PAGE, 90 * 1024), 300 / TICKS)
-    assert of_group(99, str(tmp_path)) is None
+    assert Group(99, str(tmp_path)).read(0.0) is None
+
+
+class Spent:
+    """A clock of processor time: everything between two readings took `each`."""
+
+    def __init__(self, each: float) -> None:
+        self.each, self.readings = each, 0
+
+    def __call__(self) -> float:
+        self.readings += 1
+        return self.each * self.readings
+
+
+def test_the_whole_machine_is_looked_through_only_as_often_as_the_share_allows(tmp_path: Path) -> None:
+    process(tmp_path, 51, 50, 10, 97, 60)
+    group, spent = Group(50, str(tmp_path)), Spent(LOOK_CREDIT_S * 2)
+
+    def memory(now: float) -> int:
+        found = group.read(now, spent)
+        return found.memory // PAGE if found else 0
+
+    assert memory(100.0) == 10
+    process(tmp_path, 52, 50, 20, 97, 60)
+    again_at = 100.0 + LOOK_CREDIT_S / LOOK_SHARE
+    assert [memory(100.0 + LOOK_CREDIT_S), memory(again_at - 1)] == [10, 10], "only what is known was read"
+    assert spent.readings == 2
+    assert memory(again_at + 1) == 30
+    (tmp_path / "51" / "stat").unlink()
+    assert memory(again_at + 2) == 20, "what has ended does not count"
+    (tmp_path / "52" / "stat").unlink()
+    process(tmp_path, 53, 50, 5, 97, 60)
+    assert memory(again_at + 3) == 5, "when nothing is left of what was known, all are looked through"
+
+
+def test_a_number_that_became_another_process_does_not_count(tmp_path: Path) -> None:
+    process(tmp_path, 51, 50, 10, 97, 60)
+    process(tmp_path, 52, 50, 20, 97, 60)
+    group, spent = Group(50, str(tmp_path)), Spent(LOOK_CREDIT_S * 2)
+    assert group.read(0.0, spent) is not None
+    stat = tmp_path / "52" / "stat"
+    stat.write_text(stat.read_text().replace(" S 1 50 ", " S 1 60 "))
+    found = group.read(1.0, spent)
+    assert found is not None and found.memory == 10 * PAGE and spent.readings == 2
 
 
 def test_a_real_group_is_read() -> None:
@@ -46,7 +89,7 @@ def test_a_real_group_is_read() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leader:
         assert leader.stdout is not None and leader.stdin is not None
         assert leader.stdout.read(4) == b".\n.\n"
-        found = of_group(leader.pid)
+        found = Group(leader.pid).read(0.0)
         leader.stdin.close()
     assert found is not None and 40_000_000 < found.memory <= found.peak < 200_000_000
     assert 0 <= found.cpu_s < 60
