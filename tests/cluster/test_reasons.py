@@ -43,6 +43,8 @@ def ready(launcher: KubernetesLauncher, what: Attempt) -> Follower:
 def test_an_eviction_is_told_apart_from_a_deletion(launcher: KubernetesLauncher, api: KubeApi, shape: Shape) -> None:
     evicted, deleted = python(PATIENT, **SMALL), python(PATIENT, **SMALL)
     followers = [ready(launcher, what) for what in (evicted, deleted)]
+    for what in (evicted, deleted):  # a node reports later than a program speaks
+        wait_for(lambda what=what: api.call("GET", pod_path(shape, what))["status"]["phase"] == "Running")  # type: ignore[misc]
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod_name(evicted), "namespace": shape.namespace}}
     api.call("POST", f"{pod_path(shape, evicted)}/eviction", body)
     api.call("DELETE", pod_path(shape, deleted))
