@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from kombu import Connection as Broker
 from sqlalchemy import Connection, Engine, insert, text
@@ -33,6 +34,8 @@ SAMPLES = 60
 LIMITS = Limits(MANY, MANY, MANY, MANY, ageing_s=1800.0)
 SPEC = spec_text(RunSpec(language="python", script="print('hello')\n", labels={"purpose": "bench"}))
 
+HOLD_UP = text("UPDATE tallies SET active = :many WHERE scope = 'owner:u-many'")
+
 # What a queue without fair shares would ask.
 NAIVE = text(
     "SELECT r.id FROM runs r JOIN tallies o ON o.scope = 'owner:' || r.owner_id WHERE r.status = 'queued' AND o.active < :active"
@@ -42,19 +45,34 @@ NAIVE = text(
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    print(f"\nThe next of N queued runs, one owner with 90 %, {SMALL_OWNERS:,} with the rest, five priorities; ms, median (p99)")
-    rows = []
+    print(f"\nThe next of N queued runs, one owner with 90 %, {SMALL_OWNERS:,} with the rest, five priorities; ms, median (lowest…p99).")
+    print("Held up: the one owner has all the places that one owner may have.")
+    rows, celery = [], {queued: _celery(queued) for queued in options.queued}
     for database in options.databases:
         for queued in options.queued:
             with _database(database, queued) as engine:
-                rows.append([f"{database}, {queued:,} queued", *_measure(engine)])
-    for queued in options.queued:
-        rows.append([f"celery on redis, {queued:,} queued", _celery(queued), "-", "-", "-", "-"])
-    table(["", "select next", "whole dispatch", "naive ORDER BY", "line of all", "one place in it"], rows)
+                rows.append([f"{database}, {queued:,}", *_measure(engine, percentile(celery[queued], 50))])
+    rows += [[f"celery on redis, {queued:,}", _shown(took), *["-"] * 8] for queued, took in celery.items()]
+    table(
+        [
+            "queued",
+            "select",
+            "dispatch",
+            "÷ celery",
+            "naive",
+            "it ÷ select",
+            "held up: select",
+            "naive",
+            "it ÷ select",
+            "all places",
+        ],
+        rows,
+    )
 
 
-def _measure(engine: Engine) -> list[str]:
+def _measure(engine: Engine, celery_ms: float) -> list[str]:
     store = RunStore(engine)
+    limits = replace(LIMITS, owner_active=MANY // 2)
 
     def ask(work: Callable[[Connection], object]) -> Callable[[], object]:
         def one() -> object:
@@ -63,25 +81,44 @@ def _measure(engine: Engine) -> list[str]:
 
         return one
 
-    some = store.queue(50)[-1][1]
-    line = store.line(LIMITS.ageing_s)
+    def select_both() -> tuple[list[float], list[float]]:
+        naive = {"active": limits.owner_active}
+        return (
+            _timed(ask(lambda connection: order.next_head(connection, limits))),
+            _timed(ask(lambda connection: connection.execute(NAIVE, naive).fetchall())),
+        )
+
+    free = select_both()
+    dispatching = _timed(lambda: store.dispatch_next(limits))
+    with begin(engine) as connection:
+        connection.execute(HOLD_UP, {"many": limits.owner_active})
+    held_up = select_both()
+    line = _timed(lambda: store.line(LIMITS.ageing_s), 10)
     return [
-        _timed(ask(lambda connection: order.next_head(connection, LIMITS))),
-        _timed(lambda: store.dispatch_next(LIMITS)),
-        _timed(ask(lambda connection: connection.execute(NAIVE, {"active": MANY}).fetchall())),
-        _timed(lambda: store.line(LIMITS.ageing_s), 10),
-        _timed(lambda: store.position(some, LIMITS.ageing_s, line), 10),
+        _shown(free[0]),
+        _shown(dispatching),
+        short(percentile(dispatching, 50) / celery_ms),
+        _shown(free[1]),
+        short(percentile(free[1], 50) / percentile(free[0], 50)),
+        _shown(held_up[0]),
+        _shown(held_up[1]),
+        short(percentile(held_up[1], 50) / percentile(held_up[0], 50)),
+        _shown(line),
     ]
 
 
-def _timed(work: Callable[[], object], samples: int = SAMPLES) -> str:
+def _timed(work: Callable[[], object], samples: int = SAMPLES) -> list[float]:
     work()
     took = []
     for _ in range(samples):
         start = time.perf_counter()
         work()
         took.append((time.perf_counter() - start) * 1000)
-    return f"{short(percentile(took, 50))} ({short(percentile(took, 99))})"
+    return took
+
+
+def _shown(took: list[float]) -> str:
+    return f"{short(percentile(took, 50))} ({short(min(took))}…{short(percentile(took, 99))})"
 
 
 @contextmanager
@@ -105,15 +142,16 @@ def _database(kind: str, queued: int) -> Iterator[Engine]:
 
 def _fill(engine: Engine, queued: int) -> None:
     now = RunStore(engine).now()
+    many = queued * 9 // 10
     rows = [
         {
             "id": f"r{number}",
-            "owner_id": "u-many" if number % 10 else f"u-{number // 10 % SMALL_OWNERS}",
+            "owner_id": "u-many" if number < many else f"u-{number % SMALL_OWNERS}",
             "owner_name": "somebody",
-            "priority_order": (number // 10 // SMALL_OWNERS if number % 10 == 0 else number) % 5,
+            "priority_order": (number if number < many else (number - many) // SMALL_OWNERS) % 5,
             "status": Status.QUEUED.value,
             "stdin": False,
-            "created_at": now - (queued - number) * 0.02,
+            "created_at": now - (queued - number) * 0.01,
             "queue_deadline_at": now + 86400,
             "spec": SPEC,
         }
@@ -133,7 +171,7 @@ def _fill(engine: Engine, queued: int) -> None:
             connection.execute(text("VACUUM ANALYZE"))
 
 
-def _celery(queued: int) -> str:
+def _celery(queued: int) -> list[float]:
     """What kombu needs to take one message off a queue of five priorities, as a Celery worker does."""
     redis = BenchRedis()
     redis.start()
