@@ -45,7 +45,8 @@ NAIVE = text(
 
 def run(options: argparse.Namespace) -> None:
     """Measure and print."""
-    print(f"\nThe next of N queued runs, one owner with 90 %, {SMALL_OWNERS:,} with the rest, five priorities; ms, median (lowest…p99).")
+    print(f"\nThe next of N queued runs, one owner with 90 %, {SMALL_OWNERS:,} with the rest, five priorities.")
+    print("Milliseconds: median (lowest…p99).")
     print("Held up: the one owner has all the places that one owner may have.")
     rows, celery = [], {queued: _celery(queued) for queued in options.queued}
     for database in options.databases:
