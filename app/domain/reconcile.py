@@ -13,7 +13,7 @@ REDISPATCH_AFTER_S = 5.0
 # A parked run waits for a person without a supervisor; somebody looks after it this often, and at once when there is news for it.
 LOOK_AFTER_PARKED_S = 15.0
 # How long the parts of a failed attempt have to end by themselves.
-SETTLE_S = 10.0
+SETTLE_S = 60.0
 
 
 def unsupervised(runs: Iterable[Run], now: float) -> list[Run]:

@@ -31,6 +31,7 @@ from app.supervise.tenure import RETRY_S, Tenure
 logger = logging.getLogger(__name__)
 
 ATTEND_EVERY_S = 2.0
+HEARS_WITHIN_S = 2.0
 STAY_S = 1.0
 SILENCE_S = 20.0
 MAX_KEPT_BYTES = 8 * 1024 * 1024
@@ -290,14 +291,24 @@ class Supervisor:
         self._recall_facts()
         over = self._ending.write(self._session.run, end, self._session.facts)
         self._ended = True
+        kept = over and self._crew.keep_failed_s > 0 and leaves_remains(end.outcome)
+        self._dismiss(hears_within_s=HEARS_WITHIN_S if kept else 0.0)
+        if not kept:
+            self._remove()
+        self._crew.on_release()
+
+    def _dismiss(self, hears_within_s: float) -> None:
+        """Tell the agent that it is done with; where nobody removes it, see that it has heard."""
+        until = time.monotonic() + hears_within_s
         try:
             if self._link:
                 self._link.send(Wire.FINISH, {"id": "finish"})
-        except LinkLost:
+            # A link that is closed with unread records may take its last word back.
+            while self._link and time.monotonic() < until:
+                if any(record.kind == Wire.ACK and b'"finish"' in record.payload for record in self._link.read(hears_within_s)):
+                    return
+        except (LinkLost, AttemptGone):
             logger.debug("run %s: agent left by itself", self._session.run.id)
-        if not (over and self._crew.keep_failed_s and leaves_remains(end.outcome)):
-            self._remove()
-        self._crew.on_release()
 
     def _remove(self) -> None:
         try:

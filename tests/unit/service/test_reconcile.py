@@ -61,7 +61,7 @@ def ended(services: Services, outcome: Outcome, ago_s: float) -> Run:
 
 
 def test_the_ended_pod_of_a_failed_run_is_kept_for_its_time(services: Services, place: Place) -> None:
-    young, old, running, settling = (ended(services, FAILED, ago_s) for ago_s in (50.0, 101.0, 50.0, 1.0))
+    young, old, running, settling = (ended(services, FAILED, ago_s) for ago_s in (80.0, 101.0, 80.0, 1.0))
     place.attempts = {(young.id, 1): True, (old.id, 1): True, (running.id, 1): False, (settling.id, 1): False}
     assert remove_orphans(services) == 1
     assert set(place.attempts) == {(young.id, 1), (settling.id, 1)}
@@ -72,7 +72,7 @@ def test_the_ended_pod_of_a_failed_run_is_kept_for_its_time(services: Services, 
 def test_nothing_else_is_kept(services: Services, place: Place) -> None:
     won = ended(services, Outcome(Status.SUCCEEDED, Reason.COMPLETED, "", 0), 1.0)
     stopped = ended(services, Outcome(Status.CANCELLED, Reason.CANCELLED_BY_USER, "", 143), 1.0)
-    failed = ended(services, FAILED, 50.0)
+    failed = ended(services, FAILED, 80.0)
     place.attempts = dict.fromkeys([(won.id, 1), (stopped.id, 1), (failed.id, 2), (new_run_id(), 1)], True)
     assert remove_orphans(services) == 4
     assert place.attempts == {}

@@ -47,6 +47,7 @@ def test_only_the_attempt_that_a_run_failed_with_is_left_to_the_reconciler(engin
     stage.keep_failed_s = 60.0
     assert [stage.play().status, stage.play().status] == [Status.QUEUED, Status.FAILED]
     assert (bool(first.removed), bool(last.removed)) == (True, False)
+    assert (first.heard, last.heard) == (False, True), "who is not removed has heard that it may leave"
 
 
 @pytest.mark.trap("C8", "S6")
