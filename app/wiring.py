@@ -12,6 +12,7 @@ from app.domain.errors import PodwireError, SettingsError
 from app.domain.metrics import TICK_FAILURES
 from app.domain.ports import Launcher
 from app.domain.run import Priority
+from app.domain.tracing import NoTracer, Tracer
 from app.launch.local import LocalLauncher
 from app.launch.manifest import Shape
 from app.live.connect import quick_client, redis_client
@@ -68,10 +69,22 @@ def build_services(settings: Settings) -> Services:
         tick_s=settings.tick_s,
         keep_failed_s=settings.kube_keep_failed_s if settings.launcher == "kubernetes" else 0.0,
         highest_priority=Priority(settings.max_priority),
+        tracer=_tracer(settings, process_id),
     )
     if settings.fault_dir:
         _install_faults(settings, services, engine)
     return services
+
+
+def _tracer(settings: Settings, process_id: str) -> Tracer:
+    if not settings.otlp_endpoint:
+        return NoTracer()
+    # An extra, and slow to import.
+    try:
+        from app.live.tracing import OtelTracer
+    except ImportError as error:
+        raise SettingsError("PODWIRE_OTLP_ENDPOINT is set, but the extra `otel` of Podwire is not installed.") from error
+    return OtelTracer(settings.otlp_endpoint, process_id)
 
 
 def _install_faults(settings: Settings, services: Services, engine: Engine) -> None:
@@ -141,6 +154,7 @@ def build_crew(services: Services, slots: int) -> Crew:
         max_questions=services.max_questions,
         retries=services.retries,
         keep_failed_s=services.keep_failed_s,
+        tracer=services.tracer,
         runs=services.runs,
         chunks=services.chunks,
         questions=services.questions,

@@ -93,6 +93,9 @@ class Settings:
     kube_keep_failed_s: float = field(
         default=0.0, metadata={"doc": "how long the ended pod of a failed run is kept for inspection; 0 = it is removed at once"}
     )
+    otlp_endpoint: str = field(
+        default="", metadata={"doc": "address of the OTLP/HTTP collector of traces, as http://HOST:4318; empty = no traces"}
+    )
     session_s: float = field(default=14 * 86400.0, metadata={"doc": "how long a browser session lasts"})
     fault_dir: str = field(
         default="", metadata={"doc": "for tests of recovery only: a folder of points to hold at (app/faults.py)"}

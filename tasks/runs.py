@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from celery import Task
 from celery.exceptions import Reject
 
 from app.domain.ids import is_run_id
@@ -15,8 +16,8 @@ from tasks.celery_app import app, worker
 logger = logging.getLogger(__name__)
 
 
-@app.task(name="runs.supervise")
-def supervise_run(run_id: object = None, *_: object, **__: object) -> None:
+@app.task(name="runs.supervise", bind=True)
+def supervise_run(self: Task, run_id: object = None, *_: object, **__: object) -> None:
     """Supervise the run, or leave it to the process that does. A draining worker gives the message back.
 
     What other versions may send beside the id is ignored; without an id there is nothing to do.
@@ -26,6 +27,11 @@ def supervise_run(run_id: object = None, *_: object, **__: object) -> None:
         return
     try:
         with about(run_id):
-            supervise(worker().crew, run_id)
+            supervise(worker().crew, run_id, _traceparent(self))
     except Drained as drained:
         raise Reject(str(drained), requeue=True) from drained
+
+
+def _traceparent(task: Task) -> str | None:
+    found = (task.request.headers or {}).get("traceparent")
+    return found if isinstance(found, str) else None

@@ -162,8 +162,11 @@ class Uses(Protocol):
 class Publisher(Protocol):
     """Hands a dispatched run to the workers."""
 
-    def publish(self, run_id: str, priority: int, shown: str) -> None:
-        """Send the message, within a bounded time. `shown` is what an observer of the broker sees. Raises: LiveUnavailable."""
+    def publish(self, run_id: str, priority: int, shown: str, traceparent: str | None = None) -> None:
+        """Send the message, within a bounded time. `shown` is what an observer of the broker sees. Raises: LiveUnavailable.
+
+        `traceparent` travels as a header.
+        """
 
 
 @dataclass(frozen=True, slots=True)

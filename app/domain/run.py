@@ -122,6 +122,7 @@ class Run:
     outcome: Outcome | None = None
     evidence: Evidence = field(default_factory=Evidence)
     archived: Progress = field(default_factory=Progress)
+    traceparent: str | None = None
 
     @property
     def queued_at(self) -> float:

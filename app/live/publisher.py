@@ -19,7 +19,7 @@ class CeleryPublisher:
         """Use the application's broker connection pool."""
         self._celery = celery
 
-    def publish(self, run_id: str, priority: int, shown: str) -> None:
+    def publish(self, run_id: str, priority: int, shown: str, traceparent: str | None = None) -> None:
         """Send the message, within the broker's socket timeouts. Raises: LiveUnavailable."""
         try:
             self._celery.send_task(
@@ -28,6 +28,7 @@ class CeleryPublisher:
                 priority=priority,
                 argsrepr=f"({run_id!r},)",
                 kwargsrepr=shown,
+                headers={"traceparent": traceparent} if traceparent else None,
                 ignore_result=True,
                 retry=True,
                 retry_policy=RETRY,

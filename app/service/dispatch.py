@@ -33,6 +33,7 @@ def dispatch(services: Services) -> Dispatched:
     count, told = 0, True
     while count < BATCH and (run := _next(services)):
         count += 1
+        services.tracer.past("queued", run, run.queued_at, run.dispatched_at or run.queued_at)
         told = hand_out(services, run) and told
         if not told:
             break
@@ -52,7 +53,8 @@ def _next(services: Services) -> Run | None:
 def hand_out(services: Services, run: Run) -> bool:
     """Tell the workers of a run that waits for a supervisor; False when they cannot be told now."""
     try:
-        services.publisher.publish(run.id, run.priority.celery, shown(run))
+        with services.tracer.part("dispatch", run) as part:
+            services.publisher.publish(run.id, run.priority.celery, shown(run), part.context)
     except LiveUnavailable as error:
         services.counters.note(PUBLISH_FAILURES.count())
         logger.warning("run %s: workers not told yet: %s", run.id, error)

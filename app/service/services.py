@@ -9,6 +9,7 @@ from app.domain.ports import EventLog, Launcher, Nudges, Publisher, Uses
 from app.domain.retry import Retries
 from app.domain.run import Priority
 from app.domain.spec import SpecLimits
+from app.domain.tracing import NoTracer, Tracer
 from app.store.chunks import ChunkStore
 from app.store.counters import Counters
 from app.store.inputs import InputStore
@@ -43,3 +44,4 @@ class Services:
     launch_within_s: float = 30.0
     keep_failed_s: float = 0.0
     highest_priority: Priority = Priority.CRITICAL
+    tracer: Tracer = field(default_factory=NoTracer)

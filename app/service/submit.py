@@ -39,25 +39,29 @@ def submit(
     secrets: Mapping[str, str] | None = None,
     idempotency_key: str | None = None,
     request_hash: str | None = None,
+    traceparent: str | None = None,
 ) -> Submitted:
     """Accept the run: once this returns, it reaches exactly one final state, whatever happens to any process.
 
-    `secrets` are the values of the names in `spec.secrets`.
+    `secrets` are the values of the names in `spec.secrets`. The run's trace continues `traceparent`, if there is one.
     Raises: InvalidInput, Forbidden, LimitReached, QueueFull, QueueClosed, IdempotencyMismatch, StoreUnavailable.
     """
     check_priority(services, person, priority)
     if errors := check_spec(spec, services.spec_limits, secrets):
         raise InvalidInput(errors)
-    run, created = services.runs.submit(
-        new_run_id(),
-        person,
-        spec,
-        priority,
-        services.limits,
-        secrets=secrets,
-        idempotency_key=idempotency_key,
-        request_hash=request_hash,
-    )
+    with services.tracer.submission(traceparent) as part:
+        run, created = services.runs.submit(
+            new_run_id(),
+            person,
+            spec,
+            priority,
+            services.limits,
+            secrets=secrets,
+            idempotency_key=idempotency_key,
+            request_hash=request_hash,
+            traceparent=part.context,
+        )
+        part.note(run_id=run.id, priority=run.priority.value, attempt=run.attempt)
     return _handed_out(services, Submitted(run, created, delayed=True))
 
 

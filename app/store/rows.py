@@ -51,6 +51,7 @@ def run_of(row: AnyRow) -> Run:
         cancelled_by=row.cancelled_by,
         outcome=_outcome_of(status, row) if row.reason else None,
         evidence=evidence.decode(row.evidence, row.attempt),
+        traceparent=row.traceparent,
         archived=Progress(row.archived_epoch, row.archived_seq, row.archived_offset, row.archived_spool),
     )
 

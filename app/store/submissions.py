@@ -30,6 +30,7 @@ INSERT = (
         created_at=db_now(),
         queue_deadline_at=db_now() + bindparam("queue_timeout_s"),
         label_class=bindparam("label_class"),
+        traceparent=bindparam("traceparent"),
         idempotency_key=bindparam("idempotency_key"),
         request_hash=bindparam("request_hash"),
         spec=bindparam("spec"),
@@ -71,6 +72,7 @@ class Submissions:
         secrets: Mapping[str, str] | None = None,
         idempotency_key: str | None = None,
         request_hash: str | None = None,
+        traceparent: str | None = None,
     ) -> tuple[Run, bool]:
         """Queue a run within the limits, or return the earlier run of the same key and request with False.
 
@@ -85,7 +87,12 @@ class Submissions:
                 connection.rollback()
                 return earlier, False
             admit(entry.limits, entry.owner, entry.everyone, entry.group)
-            columns = {"label_class": entry.label_class, "idempotency_key": key, "request_hash": request_hash}
+            columns = {
+                "label_class": entry.label_class,
+                "idempotency_key": key,
+                "request_hash": request_hash,
+                "traceparent": traceparent,
+            }
             run = _insert(connection, run_id, owner, spec, priority, columns)
             keep(connection, run_id, secrets or {})
             return run, True
@@ -104,9 +111,9 @@ def _insert(
     owner: Person,
     spec: RunSpec,
     priority: Priority,
-    more: Mapping[str, object],
+    more: Mapping[str, str | None],
 ) -> Run:
-    columns = {
+    columns: dict[str, object] = {
         **more,
         "id": run_id,
         "owner_id": owner.id,
@@ -128,6 +135,7 @@ def _insert(
         status=Status.QUEUED,
         created_at=row.created_at,
         queue_deadline_at=row.queue_deadline_at,
+        traceparent=more["traceparent"],
     )
     if labels := labels_of(run):
         connection.execute(LABEL, labels)

@@ -106,6 +106,8 @@ runs = Table(
     Column("front_of", Integer),
     # Which limited labels a queued run falls under: their digests in order, '' for none.
     Column("label_class", Text, nullable=False, server_default=""),
+    # The submission's place in a trace, as W3C writes it.
+    Column("traceparent", String(55)),
     Column("idempotency_key", String(255)),
     Column("request_hash", String(128)),
     # The largest column comes last, so that reading the others does not walk over it.

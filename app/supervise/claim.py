@@ -22,18 +22,20 @@ logger = logging.getLogger(__name__)
 FAULTY_CLAIMS = 10
 
 
-def supervise(crew: Crew, run_id: str) -> None:
+def supervise(crew: Crew, run_id: str, traceparent: str | None = None) -> None:
     """Claim the run and follow it to its end. Returns at once, without error, when another process has it or it has ended.
 
+    The claim is traced below `traceparent`, which came with the message.
     Raises: Drained when this process shuts down first, StoreUnavailable when the database cannot be reached.
     """
     if crew.halt.is_set():
         raise Drained
-    claimed_at = time.monotonic()
+    claimed_at, began_at = time.monotonic(), time.time()
     run = crew.runs.claim(run_id, crew.process_id, crew.lease_s)
     if run is None:
         return
-    logger.info("run %s: supervised, token %d", run.id, run.token)
+    with crew.tracer.part("claim", run, parent=traceparent, began_at=began_at):
+        logger.info("run %s: supervised, token %d", run.id, run.token)
     with crew.leases.hold(run.id, run.token, claimed_at):
         try:
             _follow(crew, run)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from app.domain.ports import EventLog, Launcher, Uses
 from app.domain.retry import Retries
+from app.domain.tracing import NoTracer, Tracer
 from app.store.chunks import ChunkStore
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
@@ -61,4 +62,5 @@ class Crew:
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 30.0
     keep_failed_s: float = 0.0
+    tracer: Tracer = field(default_factory=NoTracer)
     halt: threading.Event = field(default_factory=threading.Event)

@@ -69,15 +69,18 @@ class Supervisor:
     def follow(self) -> None:
         """Go on until the run has ended. Raises: Drained, Parked, Fenced."""
         self._begin()
-        try:
-            while not self._ended:
-                self._tenure.check()
-                self._attend_if_due()
-                self._perform_records()
-                self._send_on()
-                self._park_if_crowded()
-        finally:
-            self._drop_link()
+        if self._ended:
+            return
+        with self._crew.tracer.part("follow", self._session.run):
+            try:
+                while not self._ended:
+                    self._tenure.check()
+                    self._attend_if_due()
+                    self._perform_records()
+                    self._send_on()
+                    self._park_if_crowded()
+            finally:
+                self._drop_link()
 
     def give_up(self) -> None:
         """End the run because of a fault of ours, whatever state it is in. Raises: Fenced."""
@@ -103,7 +106,8 @@ class Supervisor:
     def _launch(self) -> None:
         run = self._session.run
         try:
-            handle = Launching(self._tenure, run, self._attempt).handle()
+            with self._crew.tracer.part("launch", run):
+                handle = Launching(self._tenure, run, self._attempt).handle()
         except NotLaunched as error:
             return self._end_before_start(End(error.outcome, hopeless=error.hopeless))
         except AttemptGone:
@@ -289,7 +293,9 @@ class Supervisor:
         while self._tenure.persist(self._log.archive):
             pass
         self._recall_facts()
-        over = self._ending.write(self._session.run, end, self._session.facts)
+        with self._crew.tracer.part("end", self._session.run) as part:
+            part.note(status=end.outcome.status.value, reason=end.outcome.reason.value)
+            over = self._ending.write(self._session.run, end, self._session.facts)
         self._ended = True
         kept = over and self._crew.keep_failed_s > 0 and leaves_remains(end.outcome)
         self._dismiss(hears_within_s=HEARS_WITHIN_S if kept else 0.0)

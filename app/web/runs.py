@@ -38,6 +38,7 @@ def submit_run() -> Response:
         secrets=asked.secrets(),
         idempotency_key=key,
         request_hash=asked.fingerprint(context().settings.secret_key),
+        traceparent=request.headers.get("traceparent"),
     )
     return _accepted(done)
 

@@ -9,6 +9,7 @@ from app.domain.errors import StoreUnavailable
 from app.domain.person import Person
 from app.domain.run import Priority
 from app.domain.spec import RunSpec, SpecLimits
+from app.domain.tracing import NoTracer
 from app.service.submit import submit
 from tests.unit.supervise.doubles import make_run
 
@@ -23,7 +24,11 @@ class RunsThatFailAfterTheCommit:
 
 def test_a_database_that_fails_after_the_commit_does_not_make_the_run_look_refused() -> None:
     services = SimpleNamespace(
-        highest_priority=Priority.CRITICAL, runs=RunsThatFailAfterTheCommit(), limits=Limits(), spec_limits=SpecLimits({})
+        highest_priority=Priority.CRITICAL,
+        runs=RunsThatFailAfterTheCommit(),
+        limits=Limits(),
+        spec_limits=SpecLimits({}),
+        tracer=NoTracer(),
     )
     submitted = submit(services, Person("u1", "ann"), RunSpec(command=("true",)), Priority.NORMAL)  # type: ignore[arg-type]
     assert submitted.created and submitted.delayed

@@ -42,7 +42,7 @@ class Publishing:
     down: bool = False
     sent: list[str] = field(default_factory=list)
 
-    def publish(self, run_id: str, priority: int, shown: str) -> None:
+    def publish(self, run_id: str, priority: int, shown: str, traceparent: str | None = None) -> None:
         if self.down:
             raise LiveUnavailable()
         self.sent.append(run_id)
