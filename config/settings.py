@@ -55,7 +55,7 @@ class Settings:
         default=5.0, metadata={"doc": "wait before the second attempt; twice as long before each further one"}
     )
     launch_within_s: float = field(
-        default=30.0, metadata={"doc": "how long one attempt's launch is tried while the launcher cannot be used"}
+        default=120.0, metadata={"doc": "how long one attempt's launch is tried while the launcher cannot be used"}
     )
     max_request_bytes: int = field(default=16 * 1024 * 1024, metadata={"doc": "largest accepted request body"})
     max_cpu: float = field(default=4.0, metadata={"doc": "largest cpu of a run, in cores"})

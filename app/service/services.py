@@ -41,7 +41,7 @@ class Services:
     renew_s: float
     tick_s: float
     retries: Retries = field(default_factory=Retries)
-    launch_within_s: float = 30.0
+    launch_within_s: float = 120.0
     keep_failed_s: float = 0.0
     highest_priority: Priority = Priority.CRITICAL
     tracer: Tracer = field(default_factory=NoTracer)

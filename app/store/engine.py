@@ -148,7 +148,7 @@ def _test_at_checkout(connection: Any, record: ConnectionPoolEntry, proxy: objec
 @contextmanager
 def begin(engine: Engine) -> Iterator[Connection]:
     """Run one write transaction: committed at the end, rolled back on any error. Raises: StoreUnavailable."""
-    with translated(), engine.get_execution_options().get("writer") or nullcontext(), engine.connect() as connection:
+    with translated(), engine.get_execution_options().get("writer") or nullcontext(), _connected(engine) as connection:
         connection.execution_options(writes=True)
         with connection.begin():
             yield connection
@@ -157,10 +157,18 @@ def begin(engine: Engine) -> Iterator[Connection]:
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """Run statements that only read, each seeing its own moment. Raises: StoreUnavailable."""
-    with translated(), engine.connect() as connection:
+    with translated(), _connected(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execution_options(isolation_level="AUTOCOMMIT")
         yield connection
+
+
+def _connected(engine: Engine) -> Connection:
+    try:
+        return engine.connect()
+    except exc.InvalidRequestError as error:
+        # Of the pool, when what it made anew is broken again: not a mistake of ours, as this class of errors is otherwise.
+        raise StoreUnavailable() from error
 
 
 @contextmanager

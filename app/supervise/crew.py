@@ -60,7 +60,7 @@ class Crew:
     clock: DatabaseClock
     on_release: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
-    launch_within_s: float = 30.0
+    launch_within_s: float = 120.0
     keep_failed_s: float = 0.0
     tracer: Tracer = field(default_factory=NoTracer)
     halt: threading.Event = field(default_factory=threading.Event)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select, text
+from sqlalchemy import event, select, text
 
 from app.domain.errors import StoreUnavailable
 from app.store import migrate as migrate_module
@@ -79,6 +79,47 @@ def test_a_database_that_is_away_is_store_unavailable(tmp_path):
         with pytest.raises(StoreUnavailable):
             RunStore(engine).renew("p", 1.0)
         engine.dispose()
+
+
+@pytest.mark.parametrize("use", [reading, begin])
+def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(postgresql, use):
+    url = postgresql.database()
+    engine, other = make_engine(url), make_engine(url)
+    RunStore(engine).now()
+    tested = []
+
+    def cut(connection, record, proxy):
+        tested.append(connection)
+        with other.connect() as murderer:
+            murderer.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": connection.info.backend_pid})
+
+    event.listen(engine, "checkout", cut, insert=True)
+    with pytest.raises(StoreUnavailable), use(engine) as connection:
+        connection.execute(text("SELECT 1"))
+    assert len(tested) > 1
+    event.remove(engine, "checkout", cut)
+    assert RunStore(engine).now() > 0
+    engine.dispose()
+    other.dispose()
+
+
+@pytest.mark.parametrize("use", [reading, begin])
+def test_a_connection_that_breaks_between_its_check_and_its_use_is_no_mistake_of_ours(postgresql, use):
+    url = postgresql.database()
+    engine, other = make_engine(url), make_engine(url)
+    RunStore(engine).now()
+
+    def cut(connection, record, proxy):
+        with other.connect() as murderer:
+            murderer.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": connection.info.backend_pid})
+
+    event.listen(engine, "checkout", cut)
+    with pytest.raises(StoreUnavailable), use(engine) as connection:
+        connection.execute(text("SELECT 1"))
+    event.remove(engine, "checkout", cut)
+    assert RunStore(engine).now() > 0
+    engine.dispose()
+    other.dispose()
 
 
 def test_lost_connections_are_replaced(postgresql):
