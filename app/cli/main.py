@@ -163,7 +163,8 @@ def _add_components(commands: Commands) -> None:
     _add(commands, "web", "components:web", "run the web server in the foreground")
     worker = _add(commands, "worker", "components:worker", "run a worker in the foreground")
     worker.add_argument("--check", action="store_true", help="say whether the worker here reads the queue, for probes")
-    _add(commands, "migrate", "components:migrate", "bring the database to this version")
+    migrate = _add(commands, "migrate", "components:migrate", "bring the database to this version")
+    migrate.add_argument("--wait", type=float, metavar="SECONDS", help="change nothing: wait so long for another to do it")
 
 
 if __name__ == "__main__":
