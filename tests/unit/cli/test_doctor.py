@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +22,8 @@ SETTINGS = {
 
 @pytest.fixture(autouse=True)
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
+    for name in [name for name in os.environ if name.startswith("PODWIRE_")]:
+        monkeypatch.delenv(name)
     for name, value in {**SETTINGS, "PODWIRE_LAUNCHER": "kubernetes", "PODWIRE_STATE_DIR": str(tmp_path)}.items():
         monkeypatch.setenv(name, value)
 
