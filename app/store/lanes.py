@@ -6,7 +6,7 @@ transaction. Which head is next is the domain's; `app/store/order.py` asks it in
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, exists, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.run import Status
@@ -57,9 +57,6 @@ RELEASE = (
     .values(not_before=None)
     .returning(*_KEY_OF_RUN, runs.c.sequence, runs.c.created_at)
 )
-# Whether there is any.
-ANY_DUE = select(exists().where(IS_HELD_BACK, runs.c.not_before <= db_now()))
-
 # All lanes as the runs have them.
 _heads = select(*_KEY_OF_RUN, func.min(runs.c.sequence).label("head")).where(IS_READY).group_by(*_KEY_OF_RUN).subquery()
 HEADS = select(*_heads.c, runs.c.created_at.label("since")).join(runs, runs.c.sequence == _heads.c.head)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sqlalchemy import ColumnElement, Connection, update
 
@@ -20,14 +20,16 @@ def write(
     after: Run,
     more: Mapping[str, object] | None = None,
     *conditions: ColumnElement[bool],
+    scopes: Sequence[str] | None = None,
 ) -> Run:
     """Save the step from `before` to `after` and the columns `more`, if status and token are still those of `before`.
 
     Only the columns that the step changed are written, so an older copy of the run overwrites nobody's work.
+    `scopes` are those that the run counts in, from a caller that holds the lock of all.
     Raises: Fenced, and the whole transaction must be given up.
     """
     columns = {**changed(before, after), **(more or {})}
-    with tallies.moving(connection, before, after):
+    with tallies.moving(connection, before, after, scopes):
         if after.status is Status.QUEUED:
             columns["label_class"] = tallies.label_class(connection, before.spec.labels)
         statement = (

@@ -205,6 +205,17 @@ OWNED = (
     .outerjoin(_group, _group.c.scope == literal("group:") + _owner.c.group_name)
 )
 
+
+def _save(count: int) -> Any:
+    names = ("scope", "band", "come", "turn")
+    new = insert(shares).values([{name: bindparam(f"{name}_{number}") for name in names} for number in range(count)])
+    keep = {"come": new.excluded.come, "turn": new.excluded.turn}
+    return new.on_conflict_do_update(index_elements=[shares.c.scope, shares.c.band], set_=keep)
+
+
+# What a dispatch changes of the shares.
+SAVE = {count: _save(count) for count in (2, 4)}
+
 # The group of an owner.
 GROUP_OF = select(tallies.c.group_name).where(tallies.c.scope == bindparam("scope"))
 
@@ -326,8 +337,8 @@ def charges(row: AnyRow) -> Mapping[tuple[str, int], Share]:
 
 
 def write(connection: Connection, changed: Mapping[tuple[str, int], Share]) -> None:
-    """Save shares. The caller holds the lock of all."""
-    rows = [{"scope": scope, "band": band, "come": share.come, "turn": share.turn} for (scope, band), share in changed.items()]
-    new = insert(shares).values(rows)
-    keep = {"come": new.excluded.come, "turn": new.excluded.turn}
-    connection.execute(new.on_conflict_do_update(index_elements=[shares.c.scope, shares.c.band], set_=keep))
+    """Save shares: two, or four with those within a group. The caller holds the lock of all."""
+    values: dict[str, object] = {}
+    for number, ((scope, band), share) in enumerate(changed.items()):
+        values |= {f"scope_{number}": scope, f"band_{number}": band, f"come_{number}": share.come, f"turn_{number}": share.turn}
+    connection.execute(SAVE[len(changed)], values)

@@ -17,6 +17,7 @@ from app.store import tallies as counts
 from app.store.engine import begin, db_now, reading
 from app.store.rows import AnyRow, run_of
 from app.store.tables import IS_QUEUED, runs
+from app.store.tallies import InForce
 
 # The queued runs whose queue timeout is over, longest overdue first.
 OVERDUE = (
@@ -50,11 +51,11 @@ class Queue:
         """
         with reading(self._engine) as connection:
             # Mostly there is nothing to do: that is found out without keeping writers waiting.
-            if not _could_start(*counts.in_force(connection, limits)):
+            known = counts.in_force(connection, limits)
+            if not _could_start(known):
                 return None
-            due = connection.execute(lanes.ANY_DUE).scalar_one()
         with begin(self._engine) as connection:
-            return _start_next(connection, limits, bool(due))
+            return _start_next(connection, limits, known.due)
 
     def line(self, ageing_s: float = 0.0) -> Line:
         """Return the order in which the queued runs start if nothing changes. It costs a look at the whole queue."""
@@ -94,22 +95,23 @@ class Queue:
             return [run_of(row) for row in connection.execute(OVERDUE, {"at_most": limit})]
 
 
-def _could_start(everyone: Tally, limits: Limits) -> bool:
-    return everyone.queued > 0 and has_place(limits, Tally(), everyone)
+def _could_start(known: InForce) -> bool:
+    return known.everyone.queued > 0 and has_place(known.limits, Tally(), known.everyone)
 
 
 def _start_next(connection: Connection, limits: Limits, due: bool) -> Run | None:
-    everyone, limits = counts.in_force(connection, limits, lock=True)
-    if not _could_start(everyone, limits):
+    known = counts.lock_in_force(connection, limits)
+    if not _could_start(known):
         return None
     if due:
         lanes.release(connection)
-    row = _next(connection, limits)
+    row = _next(connection, known.limits)
     if row is None:
         return None
     run = run_of(row)
     try:
-        started = moves.write(connection, run, transition(run, Step.DISPATCH, row.now))
+        scopes = counts.scopes_of(run, row.lane_group_name, known.limited_labels)
+        started = moves.write(connection, run, transition(run, Step.DISPATCH, row.now), scopes=scopes)
     except Fenced:
         connection.rollback()
         return None

@@ -7,17 +7,18 @@ Locking order, for everybody: the row `all`, the other scopes, the run's row. Wh
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, select, update
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.admission import Group, Limits, Tally
 from app.domain.run import Run, Status
+from app.store.engine import db_now
 from app.store.rows import AnyRow, digest, storable
-from app.store.tables import tallies
+from app.store.tables import IS_HELD_BACK, runs, tallies
 
 ALL, ANY_OWNER, ANY_GROUP = "all", "owner:*", "group:*"
 LABEL = "label:"
@@ -87,6 +88,23 @@ READ = select(*_ROW).where(tallies.c.scope.in_(bindparam("in_scopes", expanding=
 LOCK = READ.with_for_update()
 
 
+# What decides whether any run may start, and whether the time of one that was held back has come.
+READ_START = select(*_ROW, exists().where(IS_HELD_BACK, runs.c.not_before <= db_now()).label("due")).where(
+    tallies.c.scope.in_([ALL, ANY_GROUP, ANY_OWNER])
+)
+LOCK_START = select(*_ROW).where(tallies.c.scope.in_([ALL, ANY_GROUP, ANY_OWNER])).order_by(tallies.c.scope).with_for_update()
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """The counts of all, the limits as admins changed them, how many labels are limited, whether a run held back is due."""
+
+    everyone: Tally
+    limits: Limits
+    limited_labels: int
+    due: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What is known of the scopes of a run that comes in, *before* it: the limits in force for it, the counts, its class."""
@@ -133,22 +151,27 @@ def enqueue(connection: Connection, owner_id: str, labels: Mapping[str, str], li
 
 
 @contextmanager
-def moving(connection: Connection, before: Run, after: Run) -> Iterator[None]:
+def moving(connection: Connection, before: Run, after: Run, scopes: Sequence[str] | None = None) -> Iterator[None]:
     """Lock the counts that the step changes, have it saved inside, then change them.
 
     They are locked before the run, as everybody does, but changed after it: a step that is refused must not touch them.
+    `scopes` are those of the run, from a caller that holds the lock of all.
     """
     old, new = _class_of(before.status), _class_of(after.status)
     if old == new:
         yield
         return
-    owner = scope_of(before.owner_id)
-    rows = {row.scope: row for row in connection.execute(LOCK, {"in_scopes": [ALL, owner]})}
-    labels = before.spec.labels if ALL in rows and rows[ALL].limited_labels else {}
-    scopes = [ALL, owner, *_optional_scopes(rows[owner].group_name if owner in rows else None, labels)]
+    scopes = scopes or _lock_scopes(connection, before)
     yield
     more = {f"more_{name}": (new == name) - (old == name) for name in ("queued", "active", "waiting")}
     connection.execute(MOVE, {"in_scopes": scopes, **more})
+
+
+def _lock_scopes(connection: Connection, run: Run) -> list[str]:
+    owner = scope_of(run.owner_id)
+    rows = {row.scope: row for row in connection.execute(LOCK, {"in_scopes": [ALL, owner]})}
+    group = rows[owner].group_name if owner in rows else None
+    return scopes_of(run, group, rows[ALL].limited_labels if ALL in rows else 0)
 
 
 def label_class(connection: Connection, labels: Mapping[str, str]) -> str:
@@ -162,13 +185,23 @@ def read(connection: Connection, scope: str) -> Tally:
     return _tally(connection.execute(READ, {"in_scopes": [scope]}).one_or_none())
 
 
-def in_force(connection: Connection, limits: Limits, lock: bool = False) -> tuple[Tally, Limits]:
-    """Return the counts of all and the limits as admins have changed them.
+def in_force(connection: Connection, limits: Limits) -> InForce:
+    """Return what decides whether any run may start."""
+    rows = {row.scope: row for row in connection.execute(READ_START)}
+    everyone, known = _in_force(rows, limits)
+    return InForce(everyone, known, rows[ALL].limited_labels if ALL in rows else 0, any(row.due for row in rows.values()))
 
-    With `lock`, no run enters, leaves or moves between counts, and no limit changes, until the transaction ends.
-    """
-    found = connection.execute(LOCK if lock else READ, {"in_scopes": [ALL, ANY_GROUP, ANY_OWNER]})
-    return _in_force({row.scope: row for row in found}, limits)
+
+def lock_in_force(connection: Connection, limits: Limits) -> InForce:
+    """Return the same, without what is due; no run enters, leaves or moves between counts, and no limit changes, meanwhile."""
+    rows = {row.scope: row for row in connection.execute(LOCK_START)}
+    everyone, known = _in_force(rows, limits)
+    return InForce(everyone, known, rows[ALL].limited_labels if ALL in rows else 0)
+
+
+def scopes_of(run: Run, group: str | None, limited_labels: int) -> list[str]:
+    """Return all scopes that a run counts in."""
+    return [ALL, scope_of(run.owner_id), *_optional_scopes(group, run.spec.labels if limited_labels else {})]
 
 
 @dataclass(frozen=True, slots=True)
