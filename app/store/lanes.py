@@ -6,7 +6,8 @@ transaction. Which head is next is the domain's; `app/store/order.py` asks it in
 
 from __future__ import annotations
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import CTE, ColumnElement, Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import Insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from app.domain.run import Status
@@ -31,11 +32,17 @@ _last = upsert(lanes).values(
     head=bindparam("in_sequence"),
     since=bindparam("in_since"),
 )
-JOIN = _last.on_conflict_do_update(
-    index_elements=_KEY,
-    set_={"head": _last.excluded.head, "since": _last.excluded.since},
-    where=or_(lanes.c.head.is_(None), lanes.c.head > _last.excluded.head),
-)
+
+
+def _earlier_head(last: Insert) -> Insert:
+    return last.on_conflict_do_update(
+        index_elements=_KEY,
+        set_={"head": last.excluded.head, "since": last.excluded.since},
+        where=or_(lanes.c.head.is_(None), lanes.c.head > last.excluded.head),
+    )
+
+
+JOIN = _earlier_head(_last)
 
 
 def _first(column: ColumnElement[object]) -> ColumnElement[object]:
@@ -68,6 +75,13 @@ _astray = select(_seen.c.head).select_from(_seen.outerjoin(lanes, _same)).where(
 ASTRAY = select(_astray.exists())
 CLEAR = delete(lanes)
 FILL = insert(lanes).from_select([*(column.name for column in _KEY), "head", "since"], HEADS)
+
+
+def join_from(new: CTE) -> CTE:
+    """Return the part of a statement that takes the run of another part into its lane (PostgreSQL only)."""
+    columns = (new.c.owner_id, new.c.priority_order, new.c.label_class, new.c.sequence, new.c.created_at)
+    last = upsert(lanes).from_select([*(column.name for column in _KEY), "head", "since"], select(*columns))
+    return _earlier_head(last).cte("joined")
 
 
 def join(connection: Connection, run: AnyRow) -> None:

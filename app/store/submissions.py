@@ -45,6 +45,10 @@ INSERT = (
     )
 )
 
+# The same on PostgreSQL, with its place in its lane: one round trip less while all others wait.
+_new = INSERT.cte("new")
+INSERT_AND_JOIN = select(_new).add_cte(lanes.join_from(_new))
+
 # The run that an owner submitted under an idempotency key.
 EARLIER = select(*runs.c).where(
     runs.c.owner_id == bindparam("owner_id"),
@@ -123,8 +127,11 @@ def _insert(
         "queue_timeout_s": spec.queue_timeout_s,
         "spec": spec_text(spec),
     }
-    row = connection.execute(INSERT, columns).one()
-    lanes.join(connection, row)
+    if connection.dialect.name == "postgresql":
+        row = connection.execute(INSERT_AND_JOIN, columns).one()
+    else:
+        row = connection.execute(INSERT, columns).one()
+        lanes.join(connection, row)
     run = Run(
         id=run_id,
         sequence=row.sequence,
