@@ -24,6 +24,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    true,
     union_all,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -207,8 +208,13 @@ OWNED = (
 
 
 def _save(count: int) -> Any:
-    names = ("scope", "band", "come", "turn")
-    new = insert(shares).values([{name: bindparam(f"{name}_{number}") for name in names} for number in range(count)])
+    # Not VALUES with several rows: SQLAlchemy compiles those anew each time. SQLite wants a WHERE before ON CONFLICT.
+    columns = (shares.c.scope, shares.c.band, shares.c.come, shares.c.turn)
+    rows = [
+        select(*(bindparam(f"{column.name}_{number}", type_=column.type) for column in columns)).where(true())
+        for number in range(count)
+    ]
+    new = insert(shares).from_select([column.name for column in columns], union_all(*rows))
     keep = {"come": new.excluded.come, "turn": new.excluded.turn}
     return new.on_conflict_do_update(index_elements=[shares.c.scope, shares.c.band], set_=keep)
 

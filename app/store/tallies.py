@@ -10,8 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, case, exists, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Connection,
+    Integer,
+    String,
+    and_,
+    bindparam,
+    case,
+    exists,
+    literal,
+    null,
+    select,
+    true,
+    union_all,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.admission import Group, Limits, Tally
@@ -43,13 +60,12 @@ def _default_pending(scope: str) -> ColumnElement[int]:
 
 
 # One more queued run in `all` and in its owner's scope, locked in this order; a row is made with its first. The same SQL on
-# both databases.
-_enqueue = insert(tallies).values(
-    [
-        {"scope": ALL, "owner_id": None, "queued": 1},
-        {"scope": bindparam("owner_scope"), "owner_id": bindparam("owner"), "queued": 1},
-    ]
+# both databases. Not VALUES with two rows: SQLAlchemy compiles those anew each time. SQLite wants the WHERE before ON CONFLICT.
+_two_rows: CompoundSelect[Any] = union_all(
+    select(literal(ALL, String()), null(), literal(1, Integer())),
+    select(bindparam("owner_scope", type_=String()), bindparam("owner", type_=String()), literal(1, Integer())).where(true()),
 )
+_enqueue = insert(tallies).from_select(["scope", "owner_id", "queued"], _two_rows)
 ENQUEUE = _enqueue.on_conflict_do_update(index_elements=[tallies.c.scope], set_={"queued": tallies.c.queued + 1}).returning(
     *_ROW, _default_pending(ANY_OWNER).label("default_pending")
 )
