@@ -91,7 +91,8 @@ class Server:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.port = free_port()
         self.site = Site(folder, Limits(100_000, 0, 100_000, 0), bind=f"127.0.0.1:{self.port}", web_processes=1, **settings)
-        environment = {**os.environ, **self.site.settings.environment(), "PYTHONPATH": str(ROOT), "PYTHONOPTIMIZE": "1"}
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("PODWIRE_")}
+        environment = {**inherited, **self.site.settings.environment(), "PYTHONPATH": str(ROOT), "PYTHONOPTIMIZE": "1"}
         command = [sys.executable, "-m", "gunicorn", "-c", "python:config.gunicorn", "tests.integration.socket_site:create()"]
         self._log = (folder / "gunicorn.log").open("wb")
         self.process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=self._log, stderr=self._log)
