@@ -149,11 +149,11 @@ def test_a_run_that_waits_for_another_attempt_can_be_cancelled_and_expire(client
     watcher = watch(client, cancelled)
     client.cancel(cancelled).must(202)
     assert watcher.finish(b"").end["status"] == "cancelled"
-    # The second wait is longer than the queue timeout.
+    # The second wait is always longer than the queue timeout, the first one now and then: it is a second, give or take a quarter.
     expired = client.submit("exit 3", retry=AGAIN, queue_timeout=1)
     watcher = watch(client, expired)
     assert watcher.finish(b"").end["status"] == "expired"
-    assert client.run(expired)["attempt"] == 3
+    assert client.run(expired)["attempt"] in (2, 3)
 
 
 def test_a_cancelled_program_is_not_tried_again(client: Client) -> None:
