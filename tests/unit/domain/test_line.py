@@ -12,7 +12,8 @@ from app.domain.line import Line, Owned
 
 GROUPS = {"a": "red", "b": "red", "c": "blue", "d": None, "e": None, "f": None}
 OWNERS = st.sampled_from(sorted(GROUPS))
-COMES = st.one_of(st.integers(0, 6).map(lambda steps: steps * SCALE // 6), st.integers(0, 3 * SCALE))
+COMES = st.one_of(st.integers(0, 4).map(lambda halves: halves * SCALE // 2), st.integers(0, 3 * SCALE))
+WEIGHTS = st.lists(st.sampled_from([1, 1, 2, 3]), min_size=8, max_size=8)
 SCOPES = [party_of(owner, group) for owner, group in GROUPS.items()]
 SCOPES += [member_of(owner, group) for owner, group in GROUPS.items() if group]
 TIMES = [virtual_time(group) for group in (None, "red", "blue")]
@@ -32,10 +33,8 @@ def all_shares(draw):
     return shares | {(scope, band): Share(draw(COMES), 99) for scope in TIMES for band in (0, 1)}
 
 
-@settings(deadline=None, max_examples=300)
-@given(
-    st.lists(st.tuples(OWNERS, st.integers(0, 1)), max_size=40), all_shares(), st.lists(st.integers(1, 4), min_size=8, max_size=8)
-)
+@settings(deadline=None, max_examples=600)
+@given(st.lists(st.tuples(OWNERS, st.integers(0, 1)), max_size=40), all_shares(), WEIGHTS)
 def test_places_from_counts_are_the_places_of_runs_that_are_taken_one_by_one(queued, shares, weights):
     names = [*(f"owner:{owner}" for owner in GROUPS), "group:red", "group:blue"]
     weight = dict(zip(names, weights, strict=True)).__getitem__
