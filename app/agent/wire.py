@@ -41,6 +41,7 @@ class Kind(IntEnum):
     ACK = 129
     USE = 130
     FACTS = 131  # never from an agent: what a link learnt about the place of the attempt
+    HELD = 132  # never from an agent: what the attempt's start waits for, as a link sees it
 
 
 Frame = tuple[int, float, bytes]

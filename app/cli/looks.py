@@ -46,13 +46,15 @@ def show(options: argparse.Namespace) -> int:
 
 
 def in_words(run: Row) -> Row:
-    """Return the run with what it uses and used as sentences."""
+    """Return the run with what it waits for, uses and used as sentences."""
     use, evidence, outcome = (_row(run.get(name)) for name in ("use", "evidence", "outcome"))
     times = {name: datetime.fromisoformat(str(at)).timestamp() for name, at in _row(evidence.get("phases")).items() if at}
     measures = {name: _number(outcome.get(name)) for name in ("peak_memory_bytes", "cpu_seconds")}
     measures["memory_limit_bytes"] = _number(evidence.get("memory_limit_bytes"))
     if "attempts" in run:
         run = {**run, "attempts": [_attempt_line(each) for each in _list(run["attempts"])]}
+    if isinstance(run.get("wait"), dict):
+        run = {**run, "wait": _row(run["wait"]).get("message")}
     return {**run, "use": use_sentence(use), "evidence": sentence(measures, evidence, times)}
 
 

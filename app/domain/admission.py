@@ -8,6 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.errors import LimitReached, QueueClosed, QueueFull
+from app.domain.run import Run, Status
+
+# Mostly a worker takes a run at once.
+TAKEN_WITHIN_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,17 @@ def ordinal(number: int) -> str:
     """Return 1st, 2nd, 3rd, 4th, …"""
     ending = "th" if 10 <= number % 100 <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
+
+
+def explain_start(run: Run, now: float) -> str | None:
+    """Say in one sentence what a run waits for that has a place and has not started; None when nothing is in its way."""
+    if run.status is not Status.STARTING:
+        return None
+    if run.held_up:
+        return run.held_up
+    handed_out_s = now - (run.dispatched_at or now)
+    unheld = run.lease_until is None or run.lease_until < now
+    return "It has a place and waits for a worker to take it." if unheld and handed_out_s > TAKEN_WITHIN_S else None
 
 
 def explain_wait(

@@ -63,7 +63,7 @@ def transition(
     if step is Step.RETRY:
         return _retry(run, now, wait_s)
     (target,) = targets
-    moved = replace(run, status=target)
+    moved = replace(run, status=target, held_up=None)
     if step is Step.DISPATCH:
         return replace(moved, dispatched_at=now, not_before=None)
     if step is Step.START:
@@ -96,6 +96,7 @@ def _retry(run: Run, now: float, wait_s: float) -> Run:
         attempt=run.attempt + 1,
         token=run.token + 1,
         handle=None,
+        held_up=None,
         lease_owner=None,
         lease_until=None,
         dispatched_at=None,
@@ -114,7 +115,7 @@ def _retry(run: Run, now: float, wait_s: float) -> Run:
 def _end(run: Run, now: float, outcome: Outcome | None, targets: frozenset[Status]) -> Run:
     if outcome is None or outcome.status not in targets:
         raise Conflict(f"A run that is {run.status} cannot end as {outcome.status if outcome else None}.")
-    return replace(run, status=outcome.status, ended_at=now, outcome=outcome, lease_owner=None, lease_until=None)
+    return replace(run, status=outcome.status, ended_at=now, outcome=outcome, held_up=None, lease_owner=None, lease_until=None)
 
 
 def cancellation(run: Run) -> Outcome:

@@ -120,6 +120,8 @@ class Run:
     cancel_requested_at: float | None = None
     cancelled_by: str | None = None
     outcome: Outcome | None = None
+    # While it is starting: what it waits for, as a sentence; None when nothing is in its way.
+    held_up: str | None = None
     evidence: Evidence = field(default_factory=Evidence)
     archived: Progress = field(default_factory=Progress)
     traceparent: str | None = None

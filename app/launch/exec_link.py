@@ -38,6 +38,7 @@ Json = dict[str, Any]
 DIAL_WITHIN_S, LONGEST_DIAL_S = 2.0, 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
 LOOK_EVERY_S = 5.0
+PULLING = "Its image is being pulled."
 BEGUN = (Kind.STARTED, Kind.EXIT)
 NEWS_AFTER_S, NEWS_EVERY_S = 1.5, 2.0
 LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0, "NodeLost": 20.0}
@@ -96,6 +97,8 @@ class ExecLink:
         self._news: list[Record] = []
         self._unsent: list[bytes] = []
         self._started = self._pulls = self._exited = False
+        self._fault: str | None = None
+        self._held: str | None = None
         self._known: Json = {}
         self._ask_at = time.monotonic() + NEWS_AFTER_S
         cluster.watch.follow(self._name, self._on_change)
@@ -271,7 +274,16 @@ class ExecLink:
         self._end("PodDeleted", "The run's pod is gone: somebody else deleted it.")
         return None
 
+    def _say_what_holds_up(self) -> None:
+        """Tell what the start waits for, whenever that is something else."""
+        why = self._fault or (PULLING if self._pulls else None)
+        if not self._started and why != self._held:
+            self._held = why
+            self._news.append(Record(Kind.HELD, time.time(), json.dumps({"why": why and why[:1000]}).encode(), 0))
+
     def _act_on(self, verdict: Verdict) -> None:
+        self._fault = verdict.fault[1] if verdict.fault else None
+        self._say_what_holds_up()
         if verdict.gone and self._socket is None:
             self._end(*verdict.gone)
         exited = verdict.exited
@@ -332,6 +344,7 @@ class ExecLink:
             events = self._cluster.events(self._uid)
             self._pulls, pulled = pulling(events)
             self._learn({"pulled": pulled} if pulled is not None else {})
+            self._say_what_holds_up()
             for notice in notices(events):
                 self._tell(notice)
         except ApiFailure as failure:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 
 from app.domain.errors import LauncherUnavailable, LaunchRefused, PodwireError
 
 PERMANENT = (400, 422)
+_EXCEEDED = re.compile(
+    r"exceeded quota: (?P<quota>[^,]+), requested: (?P<requested>.+), used: (?P<used>.+), limited: (?P<limited>.+)"
+)
 
 
 class ApiFailure(Exception):
@@ -56,8 +60,7 @@ def refusal(failure: ApiFailure) -> PodwireError:
     started says the same for a moment, until it knows the roles.
     """
     if failure.quota:
-        text = f"The namespace's quota is used up: {failure.message}"
-        return LauncherUnavailable(text, reason="QuotaExceeded", waits=True)
+        return LauncherUnavailable(used_up(failure.message), reason="QuotaExceeded", waits=True)
     if failure.of_namespace:
         return LaunchRefused(f"Runs cannot be started here, tell the administrator: {failure.message}", reason="LaunchFailed")
     if failure.status == 403:
@@ -66,6 +69,28 @@ def refusal(failure: ApiFailure) -> PodwireError:
     if failure.status in PERMANENT:
         return LaunchRefused(f"The cluster does not accept the run: {failure.message}", reason="InvalidSpec")
     return unavailable(failure)
+
+
+def used_up(message: str) -> str:
+    """Return what the API says of an exceeded quota in plain words: `The cluster quota small is used up: cpu 4/4; ...`."""
+    found = _EXCEEDED.search(message)
+    amounts = [_amounts(found[name]) for name in ("requested", "used", "limited")] if found else []
+    if found is None or not all(amounts):
+        return f"The cluster quota is used up: {message}"
+    wanted, used, limited = amounts
+    # A limit on requests and one on limits of the same are one thing to whoever waits.
+    full = dict.fromkeys(f"{_plain(name)} {used.get(name, '?')}/{limit}" for name, limit in limited.items())
+    needs = dict.fromkeys(f"{_plain(name)} {amount}" for name, amount in wanted.items())
+    return f"The cluster quota {found['quota']} is used up: {', '.join(full)}; this run needs {', '.join(needs)}."
+
+
+def _amounts(text: str) -> dict[str, str]:
+    pairs = (pair.partition("=") for pair in text.split(","))
+    return {name.strip(): amount.strip() for name, sign, amount in pairs if sign}
+
+
+def _plain(name: str) -> str:
+    return name.removeprefix("requests.").removeprefix("limits.").removeprefix("count/")
 
 
 def unavailable(failure: ApiFailure) -> LauncherUnavailable:

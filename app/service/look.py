@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from app.domain.admission import explain_wait
+from app.domain.admission import explain_start, explain_wait
 from app.domain.attempts import AttemptPart, all_attempts
 from app.domain.errors import NotFound
 from app.domain.forecast import Forecast, forecast, in_words
@@ -28,9 +28,9 @@ class QueueItem:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Where a queued run stands (1-based) and why it waits, as a sentence."""
+    """Why a run waits, as a sentence, and where it stands in the queue (1-based; None when it has left it)."""
 
-    position: int
+    position: int | None
     message: str
     expected: Forecast | None = field(default=None, compare=False)
 
@@ -75,7 +75,10 @@ def moment(services: Services) -> Moment:
 
 
 def wait_of(services: Services, run: Run, now: Moment | None = None) -> Wait | None:
-    """Return why the run waits, by a moment that the caller has or a new one; None when it is not queued (any more)."""
+    """Return why the run has not started, by a moment that the caller has or a new one; None when nothing is in its way."""
+    if run.status is Status.STARTING:
+        why = explain_start(run, services.runs.now())
+        return Wait(None, why) if why else None
     if run.status is not Status.QUEUED:
         return None
     position = services.runs.position(run, services.limits.ageing_s, now.line if now else None)

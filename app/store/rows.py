@@ -50,6 +50,7 @@ def run_of(row: AnyRow) -> Run:
         cancel_requested_at=row.cancel_requested_at,
         cancelled_by=row.cancelled_by,
         outcome=_outcome_of(status, row) if row.reason else None,
+        held_up=row.held_up,
         evidence=evidence.decode(row.evidence, row.attempt),
         traceparent=row.traceparent,
         archived=Progress(row.archived_epoch, row.archived_seq, row.archived_offset, row.archived_spool),
@@ -89,6 +90,7 @@ def lifecycle_of(run: Run) -> dict[str, object]:
         "waiting_since": run.waiting_since,
         "stopping_since": run.stopping_since,
         "stop_reason": run.stop_reason.value if run.stop_reason else None,
+        "held_up": storable(run.held_up) if run.held_up else None,
         "evidence": evidence.encode(run.evidence),
     }
     if (end := run.outcome) is not None:

@@ -15,7 +15,7 @@ from app.domain.reconcile import LOOK_AFTER_PARKED_S, REDISPATCH_AFTER_S, repair
 from app.domain.run import Run, Status
 from app.store import counters
 from app.store.engine import begin, db_now, reading
-from app.store.rows import run_of
+from app.store.rows import run_of, storable
 from app.store.tables import IS_SUPERVISED, questions, runs
 
 AT_ONCE = 500
@@ -81,8 +81,15 @@ UNPARK = update(runs).where(runs.c.id == bindparam("run"), _IS_PARKED).values(di
 SET_HANDLE = (
     update(runs)
     .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), IS_SUPERVISED)
-    .values(handle=bindparam("new_handle"), evidence=func.coalesce(bindparam("known", type_=Text), runs.c.evidence))
+    .values(handle=bindparam("new_handle"), held_up=None, evidence=func.coalesce(bindparam("known", type_=Text), runs.c.evidence))
     .returning(*runs.c)
+)
+
+# Keep what the start of the present attempt waits for.
+HOLD_UP = (
+    update(runs)
+    .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), runs.c.status == Status.STARTING.value)
+    .values(held_up=bindparam("why"))
 )
 
 # Keep what was learnt about the place of the present attempt, also after its end.
@@ -178,6 +185,13 @@ class Supervision:
             if row is None:
                 raise Fenced()
             return run_of(row)
+
+    def hold_up(self, run: Run, why: str | None) -> None:
+        """Keep what the start of the run waits for, under the token of the run; None for nothing. Raises: Fenced."""
+        with begin(self._engine) as connection:
+            values = {"run": run.id, "held": run.token, "why": storable(why) if why else None}
+            if connection.execute(HOLD_UP, values).rowcount == 0:
+                raise Fenced()
 
     def set_evidence(self, run: Run, evidence: Evidence) -> Run:
         """Keep what is known of the run's present attempt, under the token of the run. Raises: Fenced."""

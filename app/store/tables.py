@@ -91,6 +91,8 @@ runs = Table(
     Column("cpu_seconds", Double),
     # What is known of the present attempt, as JSON (see domain.evidence).
     Column("evidence", Text),
+    # While the run is starting: what it waits for, as a sentence.
+    Column("held_up", Text),
     # How far output_chunks reaches; moves only together with a new chunk or a new epoch.
     Column("archived_epoch", Integer, nullable=False, server_default="1"),
     Column("archived_seq", BigInteger, nullable=False, server_default="0"),

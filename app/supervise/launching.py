@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from app.domain.errors import LauncherUnavailable, LaunchRefused, PodwireError
@@ -28,8 +29,9 @@ class NotLaunched(Exception):
 class Launching:
     """The launch of one attempt by one supervisor."""
 
-    def __init__(self, tenure: Tenure, run: Run, attempt: Attempt) -> None:
-        """Nothing is asked of the launcher yet."""
+    def __init__(self, tenure: Tenure, run: Run, attempt: Attempt, hold_up: Callable[[str], None]) -> None:
+        """Nothing is asked of the launcher yet. `hold_up` is told what the start waits for, whenever it had to."""
+        self._hold_up = hold_up
         self._tenure, self._crew, self._run, self._attempt = tenure, tenure.crew, run, attempt
         self._give_up_at = time.monotonic() + self._crew.launch_within_s
         self._told = False
@@ -66,6 +68,7 @@ class Launching:
         waits = bool(error.facts.get("waits"))
         if self._overdue() if waits else time.monotonic() > self._give_up_at:
             raise NotLaunched(_outcome(error, Reason.LAUNCH_FAILED)) from error
+        self._hold_up(error.detail)
         if waits:
             self._tell(error)
             self._look_for_cancellation()

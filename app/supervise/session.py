@@ -84,6 +84,13 @@ class Learnt:
 
 
 @dataclass(frozen=True, slots=True)
+class HoldUp:
+    """The start waits for something else than before: a sentence, None for nothing."""
+
+    why: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The attempt is over: write the outcome. `withheld_bytes` were written by the program beyond the output cap.
 
@@ -98,7 +105,7 @@ class End:
     for_good: bool = False
 
 
-Action = Write | Ask | Announce | Tell | Move | Acked | Learnt | End
+Action = Write | Ask | Announce | Tell | Move | Acked | Learnt | HoldUp | End
 
 
 class Session:
@@ -133,12 +140,18 @@ class Session:
         if record.kind == Wire.USE:
             use = use_of(record, self.run)
             return [Learnt(use)] if use else []
-        if record.kind == Wire.FACTS:
-            # Until the program has started, its START is still to be saved, and carries this.
-            return [Learnt()] if learnt and self.run.status is not Status.STARTING else []
+        if record.kind in (Wire.FACTS, Wire.HELD):
+            return self._of_link(record, body, learnt)
         if record.kind == Wire.EXIT:
             return [self._end(body)]
         return []
+
+    def _of_link(self, record: Record, body: dict[str, str | None], learnt: bool) -> list[Action]:
+        starting = self.run.status is Status.STARTING
+        if record.kind == Wire.FACTS:
+            # Until the program has started, its START is still to be saved, and carries this.
+            return [Learnt()] if learnt and not starting else []
+        return [HoldUp(body["why"])] if starting and body["why"] != self.run.held_up else []
 
     def _end(self, body: dict[str, object]) -> End:
         withheld = body.get("withheld_bytes")

@@ -18,14 +18,13 @@ from app.domain.lifecycle import Step, transition
 from app.domain.ports import Attempt, Link
 from app.domain.reconcile import leaves_remains
 from app.domain.run import Outcome, Reason, Run, Status
-from app.domain.use import Use
 from app.supervise.crew import Crew
 from app.supervise.dialogue import Dialogue
 from app.supervise.ending import Ending, began_after
 from app.supervise.facts import RECALLED_EVENTS, Facts
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.runlog import RunLog
-from app.supervise.session import Acked, Action, Announce, Ask, End, Learnt, Move, Session, Tell, Write
+from app.supervise.session import Acked, Action, Announce, Ask, End, HoldUp, Learnt, Move, Session, Tell, Write
 from app.supervise.tenure import RETRY_S, Tenure
 
 logger = logging.getLogger(__name__)
@@ -107,13 +106,13 @@ class Supervisor:
         run = self._session.run
         try:
             with self._crew.tracer.part("launch", run):
-                handle = Launching(self._tenure, run, self._attempt).handle()
+                handle = Launching(self._tenure, run, self._attempt, self._hold_up).handle()
         except NotLaunched as error:
             return self._end_before_start(End(error.outcome, hopeless=error.hopeless))
         except AttemptGone:
             return self._perform([self._session.lost()])
         self._attempt = replace(self._attempt, handle=handle)
-        self._session.run = replace(run, handle=handle)
+        self._session.run = replace(run, handle=handle, held_up=None)
         self._tenure.persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle, self._session.facts.evidence))
 
     def _end_before_start(self, end: End) -> None:
@@ -155,6 +154,8 @@ class Supervisor:
 
     def _connected(self) -> Link:
         if self._link is None:
+            if self._session.run.status is Status.STARTING:
+                self._hold_up(None)  # what another link said; this one says what is so now
             self._link = self._crew.launcher.connect(self._attempt, self._log.top.spool, self._on_start)
             self._told.clear()
             self._attend_at = 0.0
@@ -243,8 +244,8 @@ class Supervisor:
                     self._announce(action)
                 case Acked(command_id):
                     self._acknowledged(command_id)
-                case Learnt(use):
-                    self._learn(use)
+                case Learnt() | HoldUp():
+                    self._learn(action)
                 case End():
                     self._end(action)
 
@@ -274,12 +275,21 @@ class Supervisor:
     def _wait_or_go_on(self) -> None:
         self._perform(self._session.waits(len(self._dialogue.waiting_for)))
 
-    def _learn(self, use: Use | None) -> None:
+    def _learn(self, learnt: Learnt | HoldUp) -> None:
         run, facts = self._session.run, self._session.facts
-        if use is not None:
-            return self._crew.uses.put(run.id, use)
+        if isinstance(learnt, HoldUp):
+            return self._hold_up(learnt.why)
+        if learnt.use is not None:
+            return self._crew.uses.put(run.id, learnt.use)
         self._session.run = facts.of(run)
         self._tenure.persist(lambda: self._crew.runs.set_evidence(run, facts.evidence))
+
+    def _hold_up(self, why: str | None) -> None:
+        """Keep what the start waits for, for everyone to see."""
+        run = self._session.run
+        if why != run.held_up:
+            self._tenure.persist(lambda: self._crew.runs.hold_up(run, why))
+            self._session.run = replace(run, held_up=why)
 
     def _recall_facts(self) -> None:
         facts, run = self._session.facts, self._session.run

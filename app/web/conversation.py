@@ -15,15 +15,15 @@ from dataclasses import dataclass
 from app.domain.errors import InvalidInput, NotFound, PodwireError, Unauthenticated
 from app.domain.metrics import REFUSALS
 from app.domain.person import Person
-from app.domain.run import Run, Status
+from app.domain.run import Run
 from app.live.cursor import Cursor
 from app.service import answer, cancel, stdin
-from app.service.look import Wait
 from app.service.services import Services
 from app.web.auth import Credential, still_valid
 from app.web.resources import question_resource, run_summary
 from app.web.schemas import AnswerFrame, CancelFrame, InputFrame
 from app.web.session import Code, Command, Out, Refusal, Session, Violation, failure, parse_command, success
+from app.web.waits import NOT_STARTED, Standing
 from app.web.wire import Wire, WireClosed
 
 logger = logging.getLogger(__name__)
@@ -43,12 +43,12 @@ class Watch:
     run: Run
     credential: Credential
     cursor: Cursor
-    wait_of: Callable[[str], Wait | None]
+    wait_of: Callable[[str], Standing]
 
 
 def converse(watch: Watch, wire: Wire) -> None:
     """Serve the connection until it is over."""
-    _thread.start_new_thread(_send, (watch, wire, Session(queued=watch.run.status is Status.QUEUED)))
+    _thread.start_new_thread(_send, (watch, wire, Session(to_start=watch.run.status in NOT_STARTED)))
     try:
         _Commands(watch, wire).serve()
     except Violation as violation:
@@ -73,13 +73,13 @@ def _send(watch: Watch, wire: Wire, session: Session) -> None:
 
 
 def _next(watch: Watch, session: Session) -> Out:
-    item = watch.cursor.next(QUEUE_POLL_S if session.queued else IDLE_S)
-    if item is not None or not session.queued:
+    item = watch.cursor.next(QUEUE_POLL_S if session.to_start else IDLE_S)
+    if item is not None or not session.to_start:
         return session.on_item(item)
     try:
-        return session.on_wait(watch.wait_of(watch.run.id))
+        return session.on_wait(*watch.wait_of(watch.run.id))
     except PodwireError as error:
-        logger.warning("run %s: its place in the queue was not read: %s", watch.run.id, error)
+        logger.warning("run %s: what it waits for was not read: %s", watch.run.id, error)
         return Out()
 
 

@@ -98,9 +98,12 @@ class ForecastResource(BaseModel):
 
 
 class WaitResource(BaseModel):
-    """Where a queued run stands (1 = next) and why it waits. `expected` is null when nothing can be said."""
+    """Why a run has not started, and where it stands in the queue (1 = next; null when it has a place and is starting).
 
-    position: int
+    `expected` is null when nothing can be said.
+    """
+
+    position: int | None
     message: str
     expected: ForecastResource | None = None
 

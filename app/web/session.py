@@ -20,6 +20,8 @@ from app.web.reading import field_errors, json_object
 from app.web.resources import RunSummary
 from app.web.schemas import AnswerFrame, CancelFrame, InputFrame, PingFrame
 
+# Said when what was in the way of a start is so no more.
+BEGINS = Wait(None, "It is being started.")
 MAX_MESSAGE_BYTES = 64 * 1024
 Command = AnswerFrame | InputFrame | CancelFrame | PingFrame
 _COMMANDS: dict[object, type[Command]] = {
@@ -98,21 +100,22 @@ def failure(command_id: str, error: PodwireError) -> bytes:
 class Session:
     """What one watcher was told so far, and so what comes next."""
 
-    __slots__ = ("_wait", "queued")
+    __slots__ = ("_wait", "to_start")
 
-    def __init__(self, *, queued: bool) -> None:
-        """`queued` says whether the run waits for its place; then `on_wait` is to be called every second or so."""
-        self.queued = queued
+    def __init__(self, *, to_start: bool) -> None:
+        """`to_start` says whether the run has yet to start; then `on_wait` is to be called every second or so."""
+        self.to_start = to_start
         self._wait: Wait | None = None
 
     def hello(self, run: RunSummary, position: Position) -> Out:
         """Return the first frame."""
         return Out((_frame({"type": "hello", "run": run.model_dump(mode="json"), "position": str(position)}),))
 
-    def on_wait(self, wait: Wait | None) -> Out:
-        """The run's place in the queue was looked up; None when it is in the queue no more."""
-        if wait is None:
-            self.queued = False
+    def on_wait(self, to_start: bool, wait: Wait | None) -> Out:
+        """It was looked up whether the run has yet to start, and what it waits for; None when nothing is in its way."""
+        self.to_start = to_start
+        if wait is None and self._wait is not None and self._wait.position is None:
+            wait = BEGINS if to_start else None
         if wait is None or wait == self._wait:
             return Out()
         self._wait = wait
@@ -125,7 +128,7 @@ class Session:
         if isinstance(item, Reset):
             return Out((_frame({"type": "reset", "epoch": item.epoch, "seq": item.seq}),))
         if item.queued:
-            self.queued, self._wait = True, None
+            self.to_start, self._wait = True, None
         return Out((item.frame,) if item.frame else (), Code.ENDED if item.ended else None)
 
 

@@ -100,6 +100,8 @@ def test_a_full_quota_delays_a_run_and_says_so(client: Client, api: KubeApi, nam
         watchers = watch(client, run), watch(client, tired)
         for watcher in watchers:
             assert watcher.wait_event("notice")[0]["code"] == "quota_exceeded"
+        wait = client.run(run)["wait"]
+        assert wait["position"] is None and "pods 0/0" in wait["message"], wait
         client.cancel(tired).must(200, 202)
         watchers[1].finish(b"")
         assert client.status(tired) == "cancelled"
@@ -108,3 +110,4 @@ def test_a_full_quota_delays_a_run_and_says_so(client: Client, api: KubeApi, nam
     finally:
         api.call("DELETE", f"{quotas}/none")
     watchers[0].finish(b"ran\n")
+    assert client.run(run)["wait"] is None

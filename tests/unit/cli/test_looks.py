@@ -28,6 +28,11 @@ def test_use_and_evidence_are_sentences() -> None:
     assert shown["evidence"] == "Peak memory 6 MiB of 64 MiB (9 %), 1.5 s CPU, on node1; waited 0.4 s, started in 0.6 s, ran 12 s"
 
 
+def test_a_wait_is_its_sentence() -> None:
+    assert in_words({"id": "r", "wait": {"position": None, "message": "The cluster is full."}})["wait"] == "The cluster is full."
+    assert in_words({"id": "r", "wait": None})["wait"] is None
+
+
 def test_attempts_are_lines() -> None:
     lost = {"number": 1, "outcome": {"reason": "NodeLost", "message": "The node is gone."}}
     shown = in_words({"id": "r", "attempts": [lost, {"number": 2, "outcome": None}]})

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from app.domain.admission import Group, Limits, Tally, admit, explain_wait, has_place, ordinal
+from app.domain.admission import Group, Limits, Tally, admit, explain_start, explain_wait, has_place, ordinal
 from app.domain.errors import LimitReached, QueueFull
+from app.domain.run import Priority, Run, Status
+from app.domain.spec import RunSpec
 
 LIMITS = Limits(owner_pending=3, owner_active=2, queue_length=5, active=4)
 
@@ -55,3 +59,16 @@ def test_a_group_has_limits_of_its_own() -> None:
         explain_wait(2, LIMITS, Tally(), Tally(), None, ("kind=nightly", 2))
         == "2nd in the queue: at most 2 of kind=nightly at once"
     )
+
+
+def test_what_a_start_waits_for_is_explained() -> None:
+    spec = RunSpec(command=("true",))
+    run = Run("r", 1, "u1", "ann", spec, Priority.NORMAL, Status.STARTING, created_at=0.0, dispatched_at=100.0)
+    assert explain_start(run, 101.0) is None, "a moment without a supervisor is no wait"
+    assert explain_start(run, 103.0) == "It has a place and waits for a worker to take it."
+    taken = replace(run, lease_until=110.0)
+    assert explain_start(taken, 103.0) is None
+    assert explain_start(taken, 111.0) == "It has a place and waits for a worker to take it."
+    held_up = replace(taken, held_up="The cluster quota q is used up: cpu 4/4.")
+    assert explain_start(held_up, 103.0) == held_up.held_up
+    assert explain_start(replace(held_up, status=Status.RUNNING), 103.0) is None

@@ -42,7 +42,7 @@ class FakeCluster:
         self.follows: list[int] = []
         self.heard: list[tuple[int, Json]] = []
         self.connections: list[Exec] = []
-        self.over = threading.Event()
+        self.over, self.watched = threading.Event(), threading.Event()
         handler = type("Bound", (Handler,), {"cluster": self})
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self._server.daemon_threads = True
@@ -64,6 +64,11 @@ class FakeCluster:
         for connection in self.connections:
             connection.say(frame)
 
+    def change(self, pod: Json) -> None:
+        """Show another state of the pod, and have whoever watches list anew."""
+        self.pod = pod
+        self.watched.set()
+
     def heard_of(self, kind: Kind) -> list[Json]:
         """Return the bodies of the commands of a kind."""
         return [body for each, body in list(self.heard) if each == kind]
@@ -77,6 +82,7 @@ class FakeCluster:
     def close(self) -> None:
         """End."""
         self.over.set()
+        self.watched.set()
         self.hang_up(Exec.cut)
         self._server.shutdown()
         self._server.server_close()
@@ -126,7 +132,9 @@ class Handler(BaseHTTPRequestHandler):
         if address.path.endswith("/exec"):
             return self._exec()
         if "watch=1" in address.query:
-            self.cluster.over.wait()
+            self.cluster.watched.wait()
+            if not self.cluster.over.is_set():
+                self.cluster.watched.clear()
             return self._json(410, {"message": "over"})
         pod = self.cluster.pod
         if address.path.endswith("/pods"):

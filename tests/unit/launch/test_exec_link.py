@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,20 @@ def test_a_fault_lasts_from_link_to_link(
 
     wait_until(for_a_moment, "one of many links saw that it lasts", deadline_s=10.0)
     assert b'"LaunchFailed"' in ends[0].payload
+
+
+def test_what_holds_a_start_up_is_told_when_it_changes_and_taken_back(
+    cluster: FakeCluster, connect: Callable[..., ExecLink]
+) -> None:
+    no_room = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/2 nodes"}
+    cluster.pod = pod(status={"phase": "Pending", "conditions": [no_room]})
+    cluster.refuses = 100_000
+    link = connect()
+    told = [json.loads(record.payload)["why"] for record in read(link, Kind.HELD) if record.kind == Kind.HELD]
+    assert told == ["No node has room for it: 0/2 nodes"]
+    assert [record for _ in range(4) for record in link.read(0.1) if record.kind == Kind.HELD] == [], "it is the same"
+    cluster.change(pod(status={"phase": "Pending"}))
+    assert json.loads(read(link, Kind.HELD)[-1].payload) == {"why": None}
 
 
 def test_a_link_is_woken_and_closed_from_outside(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:

@@ -39,6 +39,25 @@ def test_which_refusals_are_for_good(failure: ApiFailure, kind: type[Exception],
     assert error.facts.get("reason") == reason
 
 
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        (
+            "requested: limits.cpu=1,requests.cpu=1, used: limits.cpu=4,requests.cpu=4, limited: limits.cpu=4,requests.cpu=4",
+            "The cluster quota small is used up: cpu 4/4; this run needs cpu 1.",
+        ),
+        (
+            "requested: limits.memory=1Gi,pods=1, used: limits.memory=3500Mi,pods=2, limited: limits.memory=4Gi,pods=2",
+            "The cluster quota small is used up: memory 3500Mi/4Gi, pods 2/2; this run needs memory 1Gi, pods 1.",
+        ),
+        ("something new", 'The cluster quota is used up: pods "x" is forbidden: exceeded quota: small, something new'),
+    ],
+)
+def test_a_full_quota_is_said_in_plain_words(said: str, sentence: str) -> None:
+    error = refusal(answer(403, f'pods "x" is forbidden: exceeded quota: small, {said}'))
+    assert (error.detail, error.facts["waits"]) == (sentence, True)
+
+
 def test_what_a_proxy_says_is_understood_as_far_as_can_be() -> None:
     failure = ApiFailure.of_answer(503, b"<html>no healthy upstream</html>", "7")
     assert unavailable(failure).facts == {"retry_after_s": 7.0}

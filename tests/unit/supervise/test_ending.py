@@ -12,13 +12,14 @@ from app.agent.wire import Kind as Wire
 from app.domain.admission import Limits
 from app.domain.errors import Fenced, LauncherUnavailable, LaunchRefused
 from app.domain.lifecycle import Step, transition
+from app.domain.ports import Attempt
 from app.domain.retry import Retries, Retry
 from app.domain.run import Reason, Status
 from app.store.engine import make_engine
 from app.store.tables import metadata
 from app.supervise.claim import supervise
 from tests.unit.supervise.doubles import RUN_ID
-from tests.unit.supervise.stage import ANN, STARTED, Play, Stage, exit_with, outputs
+from tests.unit.supervise.stage import ANN, STARTED, Play, PlayLink, Stage, exit_with, outputs
 
 AGAIN = Retry(3, ("NonZeroExit", "RunTimeout", "AgentLost"))
 DONE = [STARTED, (Wire.STDOUT, b"fine\n"), exit_with(0)]
@@ -115,6 +116,47 @@ def test_a_launcher_that_is_away_for_long_costs_an_attempt_and_not_the_run(engin
     assert stage.play().status is Status.SUCCEEDED
     assert [part.outcome and part.outcome.reason for part in stage.attempts] == [Reason.LAUNCH_FAILED] * 2
     assert [part.started_at for part in stage.attempts] == [None, None]
+
+
+@pytest.mark.trap("C8")
+def test_what_a_launch_waits_for_is_in_the_row_until_it_is_launched(engine: Engine) -> None:
+    full = LauncherUnavailable("The cluster quota q is used up: cpu 4/4.", reason="QuotaExceeded", waits=True)
+    stage = Stage(engine, Play(DONE, refusals=[full, full]))
+    seen: list[str | None] = []
+    launch = stage.launcher.launch
+
+    def look_and_launch(attempt: Attempt) -> str:
+        seen.append(stage.run.held_up)
+        return launch(attempt)
+
+    stage.launcher.launch = look_and_launch  # type: ignore[method-assign]
+    assert stage.play().status is Status.SUCCEEDED
+    assert seen == [None, full.detail, full.detail]
+    assert stage.run.held_up is None
+    assert [event["code"] for event in stage.events if event["kind"] == "notice"] == ["quota_exceeded"]
+
+
+def test_what_a_link_of_a_dead_supervisor_said_is_taken_back(engine: Engine) -> None:
+    stage = Stage(engine, Play([(Wire.HELD, {"why": "No node."}), STARTED, *DONE[1:]]))
+    seen: list[str | None] = []
+    connect = stage.launcher.connect
+
+    def look_and_connect(*words: object) -> PlayLink:
+        seen.append(stage.run.held_up)
+        return connect(*words)  # type: ignore[arg-type]
+
+    stage.launcher.connect = look_and_connect  # type: ignore[method-assign]
+    stage.runs.dispatch_next(Limits())
+    stage.change(held_up="No node.", handle="handle-1")
+    assert supervise(stage.crew(), RUN_ID) is None
+    assert (seen, stage.run.status, stage.run.held_up) == ([None], Status.SUCCEEDED, None)
+
+
+@pytest.mark.trap("C8")
+def test_an_attempt_after_one_that_was_held_up_is_not(engine: Engine) -> None:
+    stage = Stage(engine, Play(refusals=[LauncherUnavailable("503")]), Play(DONE))
+    assert (stage.play(launch_within_s=-1.0).status, stage.run.held_up) == (Status.QUEUED, None)
+    assert stage.play().status is Status.SUCCEEDED
 
 
 @pytest.mark.trap("C8")

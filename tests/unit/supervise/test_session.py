@@ -12,7 +12,7 @@ from app.domain.lifecycle import Step
 from app.domain.ports import Record
 from app.domain.question import Asked, Question, QuestionKind, QuestionState
 from app.domain.run import Reason, Run, Status
-from app.supervise.session import Ask, End, Move, Session, Tell, Write, answer_fields, question_fields, reply_body
+from app.supervise.session import Ask, End, HoldUp, Move, Session, Tell, Write, answer_fields, question_fields, reply_body
 from tests.unit.supervise.doubles import make_run
 
 
@@ -40,6 +40,14 @@ def test_output_carries_its_offset_in_the_run() -> None:
 def test_started_moves_a_starting_run_once() -> None:
     assert Move(Step.START) in Session(make_run(), 0).record(record(Wire.STARTED, {"pid": 1}))
     assert [type(a) for a in Session(running(), 0).record(record(Wire.STARTED, {"pid": 1}))] == [Write]
+
+
+def test_what_a_start_waits_for_is_kept_when_it_changes() -> None:
+    quota = record(Wire.HELD, {"why": "quota"})
+    assert Session(make_run(), 0).record(quota) == [HoldUp("quota")]
+    assert Session(make_run(held_up="quota"), 0).record(quota) == []
+    assert Session(make_run(held_up="quota"), 0).record(record(Wire.HELD, {"why": None})) == [HoldUp(None)]
+    assert Session(running(), 0).record(quota) == [], "what has started waits for nothing"
 
 
 @pytest.mark.parametrize(

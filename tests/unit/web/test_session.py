@@ -28,7 +28,7 @@ def body(frame: bytes) -> dict[str, Any]:
 
 
 def test_batches_go_out_as_they_are_and_the_end_closes() -> None:
-    session = Session(queued=False)
+    session = Session(to_start=False)
     batch = make_batch(1, 1, [END])
     assert session.on_item(batch) == Out((batch.frame,), Code.ENDED)
     assert session.on_item(nothing_more(Position(1, 2))) == Out((), Code.ENDED)
@@ -37,24 +37,36 @@ def test_batches_go_out_as_they_are_and_the_end_closes() -> None:
 
 
 def test_the_place_in_the_queue_is_told_when_it_changes() -> None:
-    session = Session(queued=True)
-    (frame,) = session.on_wait(Wait(2, "2nd")).frames
+    session = Session(to_start=True)
+    (frame,) = session.on_wait(True, Wait(2, "2nd")).frames
     assert body(frame) == {"type": "queue", "position": 2, "message": "2nd"}
-    assert session.on_wait(Wait(2, "2nd")) == Out() and session.queued
-    assert session.on_wait(Wait(1, "1st")).frames
-    assert session.on_wait(None) == Out() and not session.queued
+    assert session.on_wait(True, Wait(2, "2nd")) == Out() and session.to_start
+    assert session.on_wait(True, Wait(1, "1st")).frames
+    assert session.on_wait(False, None) == Out() and not session.to_start
+
+
+def test_what_a_start_waits_for_is_told_and_taken_back() -> None:
+    session = Session(to_start=True)
+    assert session.on_wait(True, Wait(1, "1st")).frames
+    assert session.on_wait(True, None) == Out(), "nothing is in the way of most starts"
+    (frame,) = session.on_wait(True, Wait(None, "quota")).frames
+    assert body(frame) == {"type": "queue", "position": None, "message": "quota"}
+    (frame,) = session.on_wait(True, None).frames
+    assert body(frame) == {"type": "queue", "position": None, "message": "It is being started."}
+    assert session.on_wait(True, None) == Out() and session.to_start
+    assert session.on_wait(False, None) == Out() and not session.to_start
 
 
 def test_a_run_that_is_back_in_the_queue_has_its_place_told_again() -> None:
-    session = Session(queued=False)
+    session = Session(to_start=False)
     again = b'{"epoch":1,"seq":1,"kind":"status","time":1,"status":"queued","attempt":2}'
     starting = b'{"epoch":1,"seq":2,"kind":"status","time":1,"status":"starting","attempt":2}'
     said = b'{"epoch":1,"seq":1,"kind":"output","time":1,"text":"\\"status\\":\\"queued\\" "status":"queued""}'
     for payloads in ([said], [again, starting]):
         session.on_item(make_batch(1, 0, payloads))
-        assert not session.queued
+        assert not session.to_start
     session.on_item(make_batch(1, 0, [again]))
-    assert session.queued and session.on_wait(Wait(1, "attempt 2 of 3")).frames
+    assert session.to_start and session.on_wait(True, Wait(1, "attempt 2 of 3")).frames
 
 
 def test_commands_are_read() -> None:
