@@ -7,8 +7,9 @@ one had come; nobody counts as being behind it, so who had nothing to run has sa
 burst. Of those who have come equally far, the one whose last turn is longest ago is next, then whose run was submitted first.
 
 Nothing starves. Let a run have waited until its effective band is 0, with k runs of its owner before it there. If its owner has
-the weight w of W in all, over n owners that take part, it starts within (k + 1) * W / w + n dispatches. In a group the same
-holds twice: that many dispatches of the group, and with them as k the groups among each other.
+the weight w of W in all, over n owners that take part, it starts within (k + 1) * W / w + n dispatches. In a group of the weight
+g of G, over p groups and lone owners, the same holds twice: with w, W and n of the group's owners it starts within the first
+q = floor((k + 1) * W / w + n) dispatches of the group, and so within q * G / g + p of all.
 """
 
 from __future__ import annotations
