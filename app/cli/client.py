@@ -55,6 +55,10 @@ class Api:
         """Send JSON and return the JSON answer. Repeated after a failure on the way: only for requests that may arrive twice."""
         return self._json(method, path, json.dumps(body).encode(), headers or {})
 
+    def delete(self, path: str) -> dict[str, object]:
+        """Delete and return what is left; deleting twice changes nothing."""
+        return self._json("DELETE", path)
+
     def submit(self, body: Mapping[str, object]) -> dict[str, object]:
         """Submit a run, once, however often the request has to be sent, and return it."""
         return self.send("POST", "/v1/runs", body, {"Idempotency-Key": uuid.uuid4().hex})

@@ -26,7 +26,7 @@ def list_runs(options: argparse.Namespace) -> int:
     runs = rows(found)
     if options.json:
         return _print_json(runs)
-    _table(("ID", "STATUS", "PRIORITY", "CREATED", "WHAT"), [_run_cells(row) for row in runs])
+    print_table(("ID", "STATUS", "PRIORITY", "CREATED", "WHAT"), [_run_cells(row) for row in runs])
     return 0
 
 
@@ -102,7 +102,7 @@ def audit(options: argparse.Namespace) -> int:
     if options.json:
         return _print_json(found)
     names = ("at", "by", "action", "subject", "before", "after")
-    _table(tuple(name.upper() for name in names), [tuple(row.get(name) for name in names) for row in found])
+    print_table(tuple(name.upper() for name in names), [tuple(row.get(name) for name in names) for row in found])
     return 0
 
 
@@ -116,7 +116,7 @@ def queue(options: argparse.Namespace) -> int:
     found = Api(find_target()).get("/v1/queue")
     if options.json:
         return _print_json(found)
-    _table(("PLACE", "ID", "PRIORITY", "CREATED", "WHAT"), [_queue_cells(item) for item in rows(found)])
+    print_table(("PLACE", "ID", "PRIORITY", "CREATED", "WHAT"), [_queue_cells(item) for item in rows(found)])
     return 0
 
 
@@ -179,7 +179,8 @@ def _queue_cells(item: Row) -> Sequence[object]:
     return (item.get("position"), row.get("id"), row.get("priority"), row.get("created_at"), row.get("title"))
 
 
-def _table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+def print_table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
+    """Print lines of cells under their heads; None is an empty cell."""
     cells = [head, *[["" if cell is None else str(cell) for cell in line] for line in lines]]
     widths = [max(len(line[column]) for line in cells) for column in range(len(head))]
     for line in cells:

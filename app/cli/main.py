@@ -129,7 +129,17 @@ def _add_looks(commands: Commands) -> None:
     placed.add_argument("priority", choices=[*Priority, "front"])
     record = _add(commands, "audit", "looks:audit", "list who steered what, newest first")
     record.add_argument("subject", nargs="?", help="a run's id, or the scope of a limit; without it all (admins)")
-    for parser in (listed, shown, logs, answer, queue, record):
+    limited = _add(commands, "limits", "limits:limits", "show or change the limits and shares of the queue (admins)")
+    does = "set: set everything of a scope, what is left out gets its default; clear: give it its defaults back"
+    limited.add_argument("action", nargs="?", choices=["show", "set", "clear"], default="show", help=does)
+    scopes = "all, owner:*, owner:NAME, group:*, group:NAME or label:NAME=VALUE"
+    limited.add_argument("scope", nargs="?", metavar="SCOPE", help=scopes)
+    limited.add_argument("--pending", type=int, help="runs that are queued, active or waiting")
+    limited.add_argument("--active", type=int, help="runs that are active at once")
+    limited.add_argument("--queue-length", type=int, help="of all: runs in the queue")
+    limited.add_argument("--weight", type=int, help="of an owner or a group: the share among the others")
+    limited.add_argument("--group", help="of an owner: the group in which the owner's runs count")
+    for parser in (listed, shown, logs, answer, queue, record, limited):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
 

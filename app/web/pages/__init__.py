@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Flask
 
-from app.web.pages import account, actions, admin, listing, questions, run, signing, site, submission
+from app.web.pages import account, actions, admin, limits, listing, questions, run, signing, site, submission
 
-__all__ = ["account", "actions", "admin", "listing", "questions", "register", "run", "signing", "submission"]
+__all__ = ["account", "actions", "admin", "limits", "listing", "questions", "register", "run", "signing", "submission"]
 
 
 def register(app: Flask) -> None:

@@ -365,6 +365,55 @@ def test_only_admins_manage_users(site: Site, ann: Browser) -> None:
     assert len(site.services.users.list()) == 3
 
 
+def test_an_admin_sets_limits_changes_them_and_gives_the_defaults_back(site: Site, root: Browser) -> None:
+    assert 'href="/admin/limits"' in root.get("/queue").text
+    assert "Nothing is set" in root.get("/admin/limits").text
+    site.submit(labels={"kind": "nightly"})
+    answer = root.send("/admin/limits", "/admin/limits", scope="owner:ann", pending="7", weight="3", group="red")
+    assert answer.status_code == 303
+    shown = root.get("/admin/limits").text
+    assert "owner:ann" in shown and "1 of 7" in shown and "group:red" in shown
+    form = Forms(root.get("/admin/limits?scope=owner:ann").text).found["/admin/limits"]
+    kept = ("scope", "pending", "active", "queue_length", "weight", "group")
+    assert [form[name] for name in kept] == ["owner:ann", "7", "", "", "3", "red"]
+    root.send("/admin/limits?scope=owner:ann", "/admin/limits", weight="")
+    set_now = {str(item.scope): item.limits for item in site.services.runs.list_limits()}
+    assert (set_now["owner:ann"].weight, set_now["owner:ann"].pending) == (None, 7)
+    root.send("/admin/limits", "/admin/limits/clear", scope="owner:ann")
+    assert "<code>owner:ann</code>" not in root.get("/admin/limits").text
+    record = site.services.runs.changes(limit=10)
+    assert [(change.by, change.subject, change.after) for change in record] == [
+        ("root", "owner:ann", None),
+        ("root", "owner:ann", "pending 7, group red"),
+        ("root", "owner:ann", "pending 7, weight 3, group red"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"scope": "owner:nobody", "active": "1"}, "There is no user named nobody."),
+        ({"scope": HOSTILE, "active": "1"}, "Scope must be all, "),
+        ({"scope": "owner:ann", "active": "-1"}, "Active must be a whole number."),
+        ({"scope": "owner:ann", "active": "9" * 400}, "Active must be 0 to "),
+        ({"scope": "owner:ann", "queue_length": "5"}, "Queue length is not a limit of owner:ann."),
+    ],
+)
+def test_a_limit_that_cannot_be_is_refused_with_what_was_typed(root: Browser, fields: dict[str, str], said: str) -> None:
+    answer = root.send("/admin/limits", "/admin/limits", **fields)
+    assert answer.status_code in (404, 422) and said in answer.text and HOSTILE not in answer.text
+    assert Forms(answer.text).found["/admin/limits"]["scope"] == fields["scope"]
+
+
+def test_only_admins_see_and_change_limits(site: Site, ann: Browser) -> None:
+    csrf = Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]
+    assert ann.get("/admin/limits").status_code == 403 and "/admin/limits" not in ann.get("/queue").text
+    for action in ("/admin/limits", "/admin/limits/clear"):
+        answer = ann.client.post(action, data={"csrf_token": csrf, "scope": "owner:ann", "pending": "1000"})
+        assert answer.status_code == 403
+    assert site.services.runs.list_limits() == []
+
+
 def test_a_run_shows_what_it_uses_and_afterwards_what_it_used(site: Site, ann: Browser) -> None:
     run = running(site, memory="512Mi", cpu=2)
     page, part = f"/runs/{run.id}", f"/runs/{run.id}/use"
