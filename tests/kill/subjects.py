@@ -6,6 +6,7 @@ What a run must write is computed (program.py); what happens to the service mean
 from __future__ import annotations
 
 import http.client
+import math
 import random
 import threading
 import time
@@ -109,9 +110,10 @@ class Subject(threading.Thread):
             watcher.start()
             self.watchers.append(watcher)
 
-    def _stubborn(self, call: Callable[[], Answer], *wanted: int) -> Answer | None:
+    def _stubborn(self, call: Callable[[], Answer], *wanted: int, within_s: float = math.inf) -> Answer | None:
         """Repeat the request until it is answered with one of the statuses; None once it is time to give up."""
-        while not self.give_up.is_set():
+        deadline = time.monotonic() + within_s
+        while not self.give_up.is_set() and time.monotonic() < deadline:
             try:
                 answer = call()
             except (OSError, http.client.HTTPException):
@@ -177,8 +179,10 @@ class Subject(threading.Thread):
         for watcher in self.watchers:
             self._judge_watcher(watcher)
         if self.final is not None:
-            stored = self._stubborn(lambda: self._client.get(f"/v1/runs/{self.run_id}/output"), 200)
-            if stored is not None:
+            stored = self._stubborn(lambda: self._client.get(f"/v1/runs/{self.run_id}/output"), 200, within_s=30.0)
+            if stored is None:
+                tally.complain("wrong bytes", f"the archive of run {self.run_id} cannot be read")
+            else:
                 self._judge_bytes("archive", stored.body)
 
     def _judge_answers(self, noted: list[list[str]]) -> None:
