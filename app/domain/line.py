@@ -10,21 +10,20 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from app.domain.fairshare import SCALE, Share, Shares, member_of, party_of, virtual_time
 
 Key: TypeAlias = tuple[int, bool, int, int, int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Owned:
+class Owned(NamedTuple):
     """The queued runs of one owner in one effective band: how many, and the sequence of the first."""
 
     owner: str
     group: str | None
     band: int
-    count: int
+    queued: int
     first: int
 
 
@@ -75,21 +74,25 @@ class Line:
     """The order of all queued runs at one moment."""
 
     def __init__(self, queued: Iterable[Owned], shares: Shares, weight: Callable[[str], int]) -> None:
-        """`weight` is of `owner:x` and `group:y`."""
-        members: dict[tuple[int, str], list[Owned]] = defaultdict(list)
+        """`weight` is of `owner:x` and `group:y`. What competes in a band is worked out when somebody asks for that band."""
+        self._shares, self._weight = shares, weight
+        self._queued: dict[int, list[Owned]] = defaultdict(list)
         for owned in queued:
-            members[owned.band, party_of(owned.owner, owned.group)].append(owned)
-        self._bands: dict[int, dict[str, _Party]] = defaultdict(dict)
-        for (band, party), of_party in sorted(members.items()):
-            self._bands[band][party] = _party(band, party, of_party, shares, weight)
-        self._lengths = {band: sum(party.stream.count for party in parties.values()) for band, parties in self._bands.items()}
+            self._queued[owned.band].append(owned)
+        self._known: dict[int, dict[str, _Party]] = {}
+        self._lengths = {band: sum(owned.queued for owned in of_band) for band, of_band in self._queued.items()}
+
+    @property
+    def length(self) -> int:
+        """How many runs are queued."""
+        return sum(self._lengths.values())
 
     def position(self, owner: str, group: str | None, band: int, number: int) -> int:
         """Return the 1-based place of the owner's run that has `number` of the owner's runs before it in its effective band.
 
         0 when the owner had no run there.
         """
-        parties = self._bands.get(band, {})
+        parties = self._parties(band)
         own = parties.get(party_of(owner, group))
         if own is None or owner not in own.members:
             return 0
@@ -102,15 +105,25 @@ class Line:
     def first(self, limit: int) -> list[tuple[str, int, int]]:
         """Return the first runs in order: owner, effective band, number of the owner's runs before it there."""
         found: list[tuple[str, int, int]] = []
-        for band in sorted(self._bands):
+        for band in sorted(self._queued):
             for owner, number in self._taken(band):
                 if len(found) == limit:
                     return found
                 found.append((owner, band, number))
         return found
 
+    def _parties(self, band: int) -> dict[str, _Party]:
+        known = self._known.get(band)
+        if known is None:
+            members: dict[str, list[Owned]] = defaultdict(list)
+            for owned in self._queued.get(band, ()):
+                members[party_of(owned.owner, owned.group)].append(owned)
+            known = {party: _party(band, party, of_party, self._shares, self._weight) for party, of_party in members.items()}
+            self._known[band] = known
+        return known
+
     def _taken(self, band: int) -> Iterator[tuple[str, int]]:
-        parties = self._bands[band]
+        parties = self._parties(band)
         runs = {name: party.taken() for name, party in parties.items()}
         heads = [(party.stream.key(0), name, 0) for name, party in parties.items()]
         heapq.heapify(heads)
@@ -133,11 +146,11 @@ def _party(band: int, party: str, owned: list[Owned], shares: Shares, weight: Ca
         each.owner: Stream(
             share(member_of(each.owner, group), virtual_time(group)) if group is not None else Share(),
             SCALE // weight(f"owner:{each.owner}"),
-            each.count,
+            each.queued,
             each.first,
         )
         for each in owned
     }
     first = min(members.values(), key=lambda member: member.key(0)).first
-    stream = Stream(share(party, virtual_time(None)), SCALE // weight(party), sum(each.count for each in owned), first)
+    stream = Stream(share(party, virtual_time(None)), SCALE // weight(party), sum(each.queued for each in owned), first)
     return _Party(stream, members)

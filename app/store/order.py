@@ -64,8 +64,12 @@ def _postgresql_greatest(element: greatest, compiler: SQLCompiler, **kw: Any) ->
     return f"greatest({compiler.process(element.clauses, **kw)})"
 
 
+# The time once for a whole statement: asked for in every row, it is most of what looking at many rows costs.
+_NOW = select(db_now()).scalar_subquery()
+
+
 def _effective(band: ColumnElement[int], since: ColumnElement[float]) -> ColumnElement[int]:
-    aged = [case((and_(band >= step, since <= db_now() - bindparam("ageing_s") * step), 1), else_=0) for step in range(1, BANDS)]
+    aged = [case((and_(band >= step, since <= _NOW - bindparam("ageing_s") * step), 1), else_=0) for step in range(1, BANDS)]
     return band - sum(aged[1:], aged[0])
 
 
@@ -233,6 +237,7 @@ _BAND_OF_RUN = _effective(runs.c.priority_order, runs.c.created_at)
 # Where a queued run stands among its owner's: its effective band, and how many are before it there.
 _one, _own_before = runs.alias("one"), runs.alias("own_before")
 _band_of_one = _effective(_one.c.priority_order, _one.c.created_at)
+
 AMONG_OWN = select(
     _band_of_one.label("band"),
     _owner.c.group_name,

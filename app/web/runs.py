@@ -19,6 +19,7 @@ from app.web.context import context
 from app.web.rendering import answer
 from app.web.resources import Accepted, RunPage, RunResource, run_resource, run_summary
 from app.web.schemas import ChangeRequest, InputRequest, NoQuery, RunQuery, cursor_of, run_request
+from app.web.waits import waits
 
 bp = Blueprint("runs", __name__)
 SMALL_BYTES = 512 * 1024
@@ -66,7 +67,7 @@ def show_run(run_id: str) -> Response:
     reading.query(NoQuery)
     services = context().services
     run = look.show(services, current_person(), run_id)
-    return answer(_shown(run, look.wait_of(services, run), use=look.use_of(services, run)))
+    return answer(_shown(run, waits().of_run(run), use=look.use_of(services, run)))
 
 
 @bp.patch("/v1/runs/<run:run_id>")

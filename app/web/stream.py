@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, request
 
 from app.domain.events import Position
 from app.domain.person import Person
@@ -25,7 +25,7 @@ from app.web.conversation import Watch, converse
 from app.web.schemas import StreamQuery
 from app.web.session import Code
 from app.web.sockets import Place
-from app.web.waits import Waits
+from app.web.waits import Waits, waits
 from app.web.wire import Wire, check_handshake
 
 logger = logging.getLogger(__name__)
@@ -114,8 +114,7 @@ def stream(run_id: str) -> Response:
     position = Position.parse(reading.query(StreamQuery).position)
     run = look.show(context().services, person, run_id)
     place, cursor = enter(person, run_id, position)
-    waits: Waits = current_app.extensions["podwire.waits"]
-    watch = Watch(context().services, run, held, cursor, waits.of)
+    watch = Watch(context().services, run, held, cursor, waits().of)
     request.environ[_UPGRADE] = Upgrade(context(), watch, place)
     return Response(status=101)
 

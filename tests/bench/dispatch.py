@@ -53,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
         for queued in options.queued:
             with _database(database, queued) as engine:
                 rows.append([f"{database}, {queued:,}", *_measure(engine, percentile(celery[queued], 50))])
-    rows += [[f"celery on redis, {queued:,}", _shown(took), *["-"] * 8] for queued, took in celery.items()]
+    rows += [[f"celery on redis, {queued:,}", _shown(took), *["-"] * 10] for queued, took in celery.items()]
     table(
         [
             "queued",
@@ -66,6 +66,8 @@ def run(options: argparse.Namespace) -> None:
             "naive",
             "it ÷ select",
             "all places",
+            "one place",
+            "and the next",
         ],
         rows,
     )
@@ -95,6 +97,9 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
         connection.execute(HOLD_UP, {"many": limits.owner_active})
     held_up = select_both()
     line = _timed(lambda: store.line(LIMITS.ageing_s), 10)
+    known, some = store.line(LIMITS.ageing_s), store.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
+    alone = _timed(lambda: store.position(some, LIMITS.ageing_s), 10)
+    again = _timed(lambda: (store.position(some, LIMITS.ageing_s, known), store.standing(some, LIMITS)))
     return [
         _shown(free[0]),
         _shown(dispatching),
@@ -105,6 +110,8 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
         _shown(held_up[1]),
         short(percentile(held_up[1], 50) / percentile(held_up[0], 50)),
         _shown(line),
+        _shown(alone),
+        _shown(again),
     ]
 
 

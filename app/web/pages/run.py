@@ -16,6 +16,7 @@ from app.web.context import context
 from app.web.pages import schema_form
 from app.web.pages.output import tail
 from app.web.pages.site import page, pages
+from app.web.waits import waits
 
 
 @pages.get("/runs/<run:run_id>")
@@ -47,7 +48,7 @@ def run_values(run_id: str) -> dict[str, Any]:
     questions = look.questions(services, person, run_id)
     return {
         "run": run,
-        "wait": look.wait_of(services, run),
+        "wait": waits().of_run(run),
         "attempts": look.attempts(services, run) if run.attempt > 1 else [],
         "use": look.use_of(services, run),
         "evidence": _evidence(run) if run.status.final else "",

@@ -1,0 +1,62 @@
+"""Where runs stand, for those who ask often: as of now in a short queue, looked up once a second in a long one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.domain.admission import Limits
+from app.domain.run import Run
+from app.service import look
+from app.service.look import Moment
+from app.web import waits
+from app.web.waits import Waits
+from tests.unit.web.doubles import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
+    """Every look at the whole queue."""
+    made: list[Moment] = []
+    monkeypatch.setattr(look, "moment", lambda services: made.append(Moment(services.runs.line(), ())) or made[-1])  # type: ignore[func-returns-value]
+    return made
+
+
+def queued(site: Site) -> Run:
+    run = site.services.runs.get(site.submit()["id"])
+    assert run is not None
+    return run
+
+
+def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[Moment]) -> None:
+    runs = [queued(site) for _ in range(3)]
+    known = Waits(site.services)
+    for _ in range(2):
+        assert [wait and wait.position for wait in map(known.of_run, runs)] == [1, 2, 3]
+    assert len(looks) == 6
+
+
+def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waits, "LONG", 2)
+    runs = [queued(site) for _ in range(3)]
+    known = Waits(site.services)
+    for _ in range(3):
+        assert [wait and wait.position for wait in map(known.of_run, runs)] == [1, 2, 3]
+        assert [known.of(run.id)[1] for run in runs] == [known.of_run(run) for run in runs]
+    assert len(looks) == 1
+    newest = queued(site)
+    assert (wait := known.of_run(newest)) is not None and wait.position == 4, "younger than the look"
+
+
+def test_a_run_that_is_not_queued_costs_no_look(site: Site, looks: list[Moment]) -> None:
+    run = queued(site)
+    site.services.runs.dispatch_next(Limits())
+    started = site.services.runs.get(run.id)
+    assert started is not None and Waits(site.services).of_run(started) is None
+    assert looks == []
