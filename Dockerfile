@@ -1,4 +1,4 @@
-# One image for web, worker, migrations and the agent in the pods of runs. scripts/image builds it.
+# One image for web, worker, migrations, Flower and the agent in the pods of runs. scripts/image builds it.
 ARG PYTHON=docker.io/library/python:3.11-slim-bookworm
 
 FROM ${PYTHON} AS packages
@@ -6,7 +6,7 @@ WORKDIR /opt/podwire
 # Only what the dependencies follow from: code changes far more often, and this layer takes longest.
 COPY setup.cfg pyproject.toml config/constraints.txt ./
 RUN python3 -m venv /opt/venv && \
-    /opt/venv/bin/python -c "import configparser; c = configparser.ConfigParser(interpolation=None); c.read('setup.cfg'); print(c['options']['install_requires'])" > wanted.txt && \
+    /opt/venv/bin/python -c "import configparser; c = configparser.ConfigParser(interpolation=None); c.read('setup.cfg'); print(c['options']['install_requires'], c['options.extras_require']['flower'])" > wanted.txt && \
     /opt/venv/bin/pip install --disable-pip-version-check --no-cache-dir --prefer-binary -c constraints.txt -r wanted.txt
 COPY README.md LICENSE ./
 RUN /opt/venv/bin/python -c "from setuptools import setup; setup()" -q egg_info && \

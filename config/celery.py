@@ -17,9 +17,16 @@ VISIBILITY_TIMEOUT_S = 86_400
 
 
 def make_celery(settings: Settings) -> Celery:
-    """Return the application; it connects to nothing yet."""
+    """Return the application of a process that publishes or consumes; it connects to nothing yet."""
+    app = make_observer(settings.redis_url)
+    app.conf.update(worker_concurrency=settings.worker_concurrency)
+    return app
+
+
+def make_observer(redis_url: str) -> Celery:
+    """Return the application of a process that only watches, with the very same options; it connects to nothing yet."""
     broker.register()
-    app = Celery("podwire", broker=settings.redis_url, set_as_current=False)
+    app = Celery("podwire", broker=redis_url, set_as_current=False)
     app.conf.update(
         task_queues=[Queue(QUEUE)],  # type: ignore[no-untyped-call]
         task_default_queue=QUEUE,
@@ -32,7 +39,6 @@ def make_celery(settings: Settings) -> Celery:
         task_send_sent_event=True,
         worker_send_task_events=True,
         worker_pool="threads",
-        worker_concurrency=settings.worker_concurrency,
         worker_prefetch_multiplier=1,
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,

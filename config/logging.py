@@ -13,7 +13,7 @@ import threading
 from datetime import UTC, datetime
 
 from app.domain import subject
-from config.settings import Settings
+from config.settings import Settings, Watching
 
 _RUN_ID = re.compile(r"\br[a-z2-7]{19}\b")
 
@@ -56,13 +56,13 @@ def _id_in(text: str) -> str | None:
     return found.group() if found else None
 
 
-def formatter(settings: Settings) -> logging.Formatter:
+def formatter(settings: Settings | Watching) -> logging.Formatter:
     """Return the configured form of a line."""
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     return JsonLines() if settings.log_format == "json" else text
 
 
-def set_up_logging(settings: Settings) -> None:
+def set_up_logging(settings: Settings | Watching) -> None:
     """Send every logger's records, warnings and the faults of threads to stderr in the configured form."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter(settings))

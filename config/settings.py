@@ -107,6 +107,10 @@ class Settings:
         default=0, metadata={"doc": "number of proxies in front whose X-Forwarded-* headers are believed"}
     )
 
+    def watching(self) -> Watching:
+        """Return the part of these settings that a process needs which only watches."""
+        return Watching(self.redis_url, self.log_format, self.log_level)
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read the environment. Raises: SettingsError naming every unknown, missing or malformed variable."""
@@ -193,6 +197,28 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """Return the environment that reads back as these settings."""
         return {PREFIX + f.name.upper(): str(getattr(self, f.name)) for f in fields(self)}
+
+
+@dataclass(frozen=True)
+class Watching:
+    """What a process needs that only watches the broker (Flower): neither the database nor the key of sessions."""
+
+    redis_url: str
+    log_format: str = "text"
+    log_level: str = "INFO"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Watching:
+        """Read the environment; other settings in it are ignored. Raises: SettingsError."""
+        given = os.environ if environ is None else environ
+        values = {each.name: given[name] for each in fields(cls) if (name := PREFIX + each.name.upper()) in given}
+        if not values.get("redis_url"):
+            raise SettingsError("PODWIRE_REDIS_URL is missing (redis://… of the broker).")
+        return cls(**values)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment that reads back as these settings."""
+        return {PREFIX + each.name.upper(): getattr(self, each.name) for each in fields(self)}
 
 
 # Read by the command line client and inside runs, never by the service.

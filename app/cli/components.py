@@ -1,12 +1,12 @@
-"""The words that start each part of the service, and the commands that become one of them: web, worker, migrate, flower.
+"""The words that start each part of the service, and the commands that become one of them: web, worker, migrate.
 
-`podwire up` starts its children from the same words, and so does a deployment with a container for each part.
+`podwire up` starts its children from the same words, and so does a deployment with a container for each part. Flower, which only
+watches, is in watching.py.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 import time
@@ -33,12 +33,8 @@ def web_words() -> list[str]:
 def worker_words() -> list[str]:
     """Return the command of a worker; several may run on one machine, so each has a name of its own."""
     name = f"worker-{uuid.uuid4().hex[:8]}@%h"
-    return [*_celery(), "worker", "--hostname", name, "--without-gossip", "--without-mingle", "--loglevel", "INFO"]
-
-
-def flower_words(address: str, port: int) -> list[str]:
-    """Return the command of Flower, which only looks: nothing can be changed through it."""
-    return [*_celery(), "flower", f"--address={address}", f"--port={port}", "--enable-events=True"]
+    alone = ["--without-gossip", "--without-mingle"]
+    return [*celery_words("tasks.celery_app"), "worker", "--hostname", name, *alone, "--loglevel", "INFO"]
 
 
 def web(options: argparse.Namespace) -> int:
@@ -64,14 +60,6 @@ def _check(settings: Settings) -> int:
         return 1
     print(f"podwire: the worker read the queue {age_s:.0f} s ago", file=sys.stderr)
     return 0 if age_s < STALE_S else 1
-
-
-def flower(options: argparse.Namespace) -> int:
-    """Become Flower."""
-    if importlib.util.find_spec("flower") is None:
-        raise Stop("Flower is not installed; install it with: pip install 'podwire[flower]'")
-    print(f"podwire: Flower serves at http://{options.address}:{options.port}/", file=sys.stderr, flush=True)
-    return _become(flower_words(options.address, options.port), local_settings())
 
 
 def migrate(options: argparse.Namespace) -> int:
@@ -108,9 +96,9 @@ def _wait_for_schema(url: str, within_s: float) -> int:
         engine.dispose()
 
 
-def _celery() -> list[str]:
-    # Quiet: no banner among the lines of the log.
-    return [sys.executable, "-m", "celery", "--quiet", "-A", "tasks.celery_app"]
+def celery_words(app: str) -> list[str]:
+    """Return how a command of Celery begins. Quiet: no banner among the lines of the log."""
+    return [sys.executable, "-m", "celery", "--quiet", "-A", app]
 
 
 def _become(words: Sequence[str], settings: Settings) -> int:

@@ -167,7 +167,7 @@ def _add_components(commands: Commands) -> None:
     doctor.add_argument(
         "--cluster", action="store_true", help="only what runs on Kubernetes need: rights, room, images, probe runs"
     )
-    flower = _add(commands, "flower", "components:flower", "watch the workers with Flower")
+    flower = _add(commands, "flower", "watching:flower", "watch the workers with Flower")
     flower.add_argument("--address", default="127.0.0.1")
     flower.add_argument("--port", type=int, default=5555)
     _add(commands, "web", "components:web", "run the web server in the foreground")

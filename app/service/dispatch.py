@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from app.domain.errors import LiveUnavailable
+from app.domain.images import ImageRules
 from app.domain.metrics import DISPATCH_TIME, PUBLISH_FAILURES
 from app.domain.run import Run
 from app.service.services import Services
@@ -18,6 +19,8 @@ from app.service.services import Services
 logger = logging.getLogger(__name__)
 
 BATCH = 100
+# Characters of a name that observers see.
+SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ def hand_out(services: Services, run: Run) -> bool:
     """Tell the workers of a run that waits for a supervisor; False when they cannot be told now."""
     try:
         with services.tracer.part("dispatch", run) as part:
-            services.publisher.publish(run.id, run.priority.celery, shown(run), part.context)
+            services.publisher.publish(run.id, run.priority.celery, shown(run, services.spec_limits.images), part.context)
     except LiveUnavailable as error:
         services.counters.note(PUBLISH_FAILURES.count())
         logger.warning("run %s: workers not told yet: %s", run.id, error)
@@ -69,6 +72,11 @@ def wake(services: Services, run_id: str, what: str) -> None:
         hand_out(services, run)
 
 
-def shown(run: Run) -> str:
-    """Return what an observer of the broker sees of a run: nothing of its code or environment."""
-    return f"run={run.id} owner={run.owner_name} priority={run.priority} image={run.spec.image or run.spec.language or 'command'}"
+def shown(run: Run, images: ImageRules | None) -> str:
+    """Return what an observer of the broker sees of a run, as keyword arguments look: nothing of its code or environment.
+
+    `repr` escapes what could pass for another field or confuse a page or terminal: owners and images are named by people.
+    """
+    spec = run.spec
+    image = images.choose(spec.image, spec.language) if images else spec.image or spec.language or "command"
+    return repr({"owner": run.owner_name[:SHOWN], "priority": str(run.priority), "image": image[:SHOWN]})
