@@ -17,11 +17,13 @@
 {{- if le (int $v.app.terminationGracePeriodSeconds) (int $need) -}}
 {{- fail (printf "app.terminationGracePeriodSeconds (%d) must be more than app.preStopDelaySeconds (%d) and the time to stop (drain_s + 15 = %s)" (int $v.app.terminationGracePeriodSeconds) (int $v.app.preStopDelaySeconds) (include "podwire.stopSeconds" .)) -}}
 {{- end -}}
-{{- if $v.flower.enabled -}}
-{{- if not $v.flower.image.repository }}{{ fail "flower.image.repository is required with flower.enabled: an image with Podwire's extra flower" }}{{ end -}}
-{{- if not $v.flower.existingSecret }}{{ fail "flower.existingSecret is required with flower.enabled: Flower is never open" }}{{ end -}}
+{{- if and $v.flower.enabled (not $v.flower.existingSecret) }}{{ fail "flower.existingSecret is required with flower.enabled: Flower is never open" }}{{ end -}}
+{{- if and $v.worker.keda.enabled $v.worker.autoscaling.enabled }}{{ fail "worker.keda.enabled and worker.autoscaling.enabled exclude each other: both would set the number of workers" }}{{ end -}}
+{{- range $part, $of := dict "app.autoscaling" $v.app.autoscaling "worker.autoscaling" $v.worker.autoscaling "worker.keda" $v.worker.keda -}}
+{{- if and $of.enabled (gt (int $of.minReplicas) (int $of.maxReplicas)) }}{{ fail (printf "%s.minReplicas is more than %s.maxReplicas" $part $part) }}{{ end -}}
 {{- end -}}
 {{- if and $v.worker.keda.enabled (not $v.worker.keda.serverAddress) }}{{ fail "worker.keda.serverAddress is required with worker.keda.enabled" }}{{ end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) }}{{ fail "ingress.host is required with ingress.enabled" }}{{ end -}}
+{{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required with httpRoute.enabled: the Gateways that it belongs to" }}{{ end -}}
 {{- if eq (include "podwire.runsNamespace" .) .Release.Namespace }}{{ fail "runs.namespace must not be the release's namespace: runs have theirs to themselves" }}{{ end -}}
 {{- end -}}

@@ -38,3 +38,11 @@ annotations:
 {{- define "podwire.image" -}}
 {{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
 {{- end -}}
+
+{{- define "podwire.flowerImage" -}}
+{{- with .Values.flower.image -}}
+{{- if .repository -}}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
+{{- else -}}{{ include "podwire.image" $ }}
+{{- end -}}
+{{- end -}}
+{{- end -}}

@@ -9,8 +9,9 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+
+from tests.servers import missing
 
 ROOT = Path(__file__).resolve().parents[2]
 HELM = ROOT / "helm"
@@ -67,7 +68,7 @@ def binary() -> str:
     """Return the helm to use, or skip the test."""
     found = shutil.which("helm")
     if found is None:
-        pytest.skip("missing: helm (it comes with a test cluster's tools)")
+        missing("helm")
     return found
 
 

@@ -4,39 +4,52 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
 
 from config.settings import Settings
+from tests.helm import crds
 from tests.helm.charts import HELM, MINIMUM, ROOT, Objects, Refused, binary, one, render
 
+KEDA = {"worker.keda.enabled": True, "worker.keda.serverAddress": "http://prometheus"}
 EVERYTHING: dict[str, Any] = {
-    "flower.enabled": True, "flower.image.repository": "registry.example/flower", "flower.existingSecret": "flower",
+    "flower.enabled": True, "flower.existingSecret": "flower",
     "app.autoscaling.enabled": True, "app.workspaces.enabled": True, "app.workspaces.accessModes": ["ReadWriteMany"],
-    "app.preStopDelaySeconds": 15, "worker.keda.enabled": True, "worker.keda.serverAddress": "http://prometheus",
+    "app.preStopDelaySeconds": 15, **KEDA,
     "ingress.enabled": True, "ingress.host": "podwire.example", "ingress.tlsSecret": "tls", "httpRoute.enabled": True,
-    "httpRoute.hostnames": ["podwire.example"], "metrics.serviceMonitor.enabled": True, "metrics.prometheusRule.enabled": True,
+    "httpRoute.parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
+    "httpRoute.hostnames": ["podwire.example"], "metrics.serviceMonitor.enabled": True,
+    "metrics.prometheusRule.enabled": True, "metrics.dashboard.enabled": True,
     "runs.networkPolicy.egress.dns": True, "runs.networkPolicy.egress.internet": True, "dev.enabled": True,
     "commonLabels": {"team": "a"}, "commonAnnotations": {"note": "b"},
     "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "more"}}],
     "settings": {"max_queue": 20_000_000, "languages": {"python": ["python3"]}, "ageing_s": 1.5, "secure_cookies": True},
 }  # fmt: skip
+HPA = {**EVERYTHING, "worker.keda.enabled": False, "worker.autoscaling.enabled": True}
 OF_OTHERS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
-VERSIONS = ["1.29", "1.31", "1.34", "1.35"]
+VERSIONS = ["1.29", "1.31", "1.33", "1.35", "1.37"]
 # A container of run's image that must start as its own user.
 PODS = ("Deployment", "Job")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["defaults", "everything"])
+@pytest.mark.parametrize("values", [{}, EVERYTHING, HPA], ids=["defaults", "everything", "hpa"])
 def test_every_manifest_is_what_the_schema_says(version: str, values: dict[str, Any]) -> None:
     for manifest in render(values):
-        if manifest["kind"] not in OF_OTHERS:
+        if manifest["kind"] in OF_OTHERS:
+            crds.validate(manifest)
+        else:
             kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def test_everything_has_every_kind() -> None:
+    text = "".join(path.read_text() for path in (HELM / "templates").glob("*.yaml"))
+    kinds = {line.removeprefix("kind: ") for line in text.splitlines() if line.startswith("kind: ")}
+    assert kinds == {one["kind"] for one in render(EVERYTHING)} >= OF_OTHERS
 
 
 def test_the_schemas_find_what_is_wrong() -> None:
@@ -44,6 +57,45 @@ def test_the_schemas_find_what_is_wrong() -> None:
     manifest["spec"]["replica"] = 2
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(manifest, "1.34", strict=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value"),
+    [
+        ("ServiceMonitor", "endpoints.0.port", 8080),
+        ("ServiceMonitor", "selectors", {}),
+        ("PrometheusRule", "groups.0.rules.0.for", "soon"),
+        ("ScaledObject", "maxReplicaCount", "10"),
+        ("ScaledObject", "triggers.0.metadata.threshold", 48),
+        ("HTTPRoute", "rules.0.timeouts.request", "0"),
+        ("HTTPRoute", "parentRefs.0.name", None),
+    ],
+)
+def test_the_schemas_of_others_find_what_is_wrong(kind: str, path: str, value: object) -> None:
+    manifest = next(one for one in render(EVERYTHING) if one["kind"] == kind)
+    crds.validate(manifest)
+    *folders, last = path.split(".")
+    place = manifest["spec"]
+    for folder in folders:
+        place = place[int(folder) if folder.isdigit() else folder]
+    place[last] = value
+    with pytest.raises(jsonschema.ValidationError):
+        crds.validate(manifest)
+
+
+def test_the_workers_are_scaled_by_an_external_metric_where_that_is_wanted() -> None:
+    objects = render({**HPA, "worker.autoscaling.metricLabels": {"cluster": "a"}})
+    spec = one(objects, "HorizontalPodAutoscaler", "-worker")["spec"]
+    assert spec["scaleTargetRef"]["name"] == one(objects, "Deployment", "-worker")["metadata"]["name"]
+    assert spec["metrics"][0]["external"] == {
+        "metric": {
+            "name": "podwire_queued_and_active",
+            "selector": {"matchLabels": {"namespace": "podwire", "cluster": "a"}},
+        },
+        "target": {"type": "AverageValue", "averageValue": "48"},
+    }
+    assert "replicas" not in one(objects, "Deployment", "-worker")["spec"]
+    assert one(objects, "PodDisruptionBudget", "-worker") and not [o for o in objects if o["kind"] == "ScaledObject"]
 
 
 @pytest.mark.trap("D14")
@@ -84,9 +136,12 @@ def test_unknown_values_are_refused(path: str) -> None:
         ({"image.repository": ""}, r"image\.repository"),
         ({"database.existingSecret": ""}, r"database\.existingSecret"),
         ({"redis.url": "redis://x"}, r"redis\.url and redis\.existingSecret"),
-        ({"flower.enabled": True, "flower.image.repository": "x"}, r"flower\.existingSecret"),
+        ({"flower.enabled": True}, r"flower\.existingSecret"),
         ({"worker.keda.enabled": True}, r"worker\.keda\.serverAddress"),
+        ({**KEDA, "worker.autoscaling.enabled": True}, r"worker\.keda\.enabled and worker\.autoscaling\.enabled"),
+        ({"worker.autoscaling.enabled": True, "worker.autoscaling.maxReplicas": 1}, r"worker\.autoscaling\.minReplicas"),
         ({"ingress.enabled": True}, r"ingress\.host"),
+        ({"httpRoute.enabled": True}, r"httpRoute\.parentRefs"),
         ({"runs.namespace": "podwire"}, r"runs\.namespace"),
     ],
 )
@@ -133,13 +188,36 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
     return {e["name"]: e.get("value", "x" * 32) for e in container["env"] if e["name"].startswith("PODWIRE_")}
 
 
-@pytest.mark.parametrize("component", ["-web", "-worker", "-flower"])
+@pytest.mark.parametrize("component", ["-web", "-worker"])
 def test_the_environment_reads_back_as_settings(component: str) -> None:
     (container,) = one(render(EVERYTHING), "Deployment", component)["spec"]["template"]["spec"]["containers"]
     settings = Settings.from_env(environment(container))
     assert (settings.max_queue, settings.ageing_s, settings.secure_cookies) == (20_000_000, 1.5, True)
     assert settings.parsed("languages") == {"python": ["python3"]} and settings.kube_namespace == "podwire-runs"
     assert settings.kube_agent_image == "registry.example/podwire:0.1.0"
+
+
+def test_flower_gets_the_broker_a_password_and_nothing_else() -> None:
+    (container,) = one(render(EVERYTHING), "Deployment", "-flower")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/podwire:0.1.0" and container["args"][0] == "flower"
+    sources = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"]}
+    assert sources == {
+        "PODWIRE_REDIS_URL": {"name": "podwire-redis", "key": "url"},
+        "FLOWER_BASIC_AUTH": {"name": "flower", "key": "basic-auth"},
+    }
+    other = {**EVERYTHING, "flower.image.repository": "registry.example/flower", "settings": {"log_format": "json"}}
+    (container,) = one(render(other), "Deployment", "-flower")["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == "registry.example/flower:0.1.0"
+    assert {"name": "PODWIRE_LOG_FORMAT", "value": "json"} in container["env"]
+
+
+def test_prometheus_scrapes_flower_where_it_runs() -> None:
+    def monitored(values: dict[str, Any]) -> list[str]:
+        found = [o["spec"]["selector"]["matchLabels"] for o in render(values) if o["kind"] == "ServiceMonitor"]
+        return [labels["app.kubernetes.io/component"] for labels in found]
+
+    assert monitored(EVERYTHING) == ["web", "flower"]
+    assert monitored({**EVERYTHING, "flower.enabled": False}) == ["web"]
 
 
 @pytest.mark.trap("D16")
@@ -172,19 +250,3 @@ def test_secrets_that_exist_are_used_and_none_is_made() -> None:
     sources = {e["name"]: e["valueFrom"]["secretKeyRef"] for e in container["env"] if "valueFrom" in e}
     assert sources["PODWIRE_SECRET_KEY"] == {"name": "key", "key": "k"}
     assert sources["PODWIRE_DATABASE_URL"] == {"name": "podwire-database", "key": "url"}
-
-
-def test_alerts_ask_for_metrics_that_exist() -> None:
-    from app.domain import metrics
-
-    rule = one(render(EVERYTHING), "PrometheusRule")
-    text = Path(metrics.__file__).read_text()
-    alerts = rule["spec"]["groups"][0]["rules"]
-    assert len(alerts) == 6
-    for alert in alerts:
-        words = [word for word in _words(alert["expr"]) if word.startswith("podwire_")]
-        assert words and all(f'"{word}"' in text for word in words), alert["expr"]
-
-
-def _words(text: str) -> list[str]:
-    return "".join(c if c.isalnum() or c == "_" else " " for c in text).split()
