@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +36,11 @@ def use(tools: Path, script: str = USE, born: str = AFTER) -> subprocess.Complet
     program(tools / "bin/kubectl", f"echo {born}")
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PODWIRE_TEST_NODE": str(tools), "PODWIRE_BUILDER": "true"}
     return subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def packed(tools: Path, text: str) -> None:
+    """Put a program into the tools' archive."""
+    (tools / "kube.xz").write_bytes(lzma.compress(f"#!/bin/sh\n{text}\n".encode()))
 
 
 def calls(tools: Path, *names: str) -> list[str]:
@@ -70,3 +78,28 @@ def test_a_stop_without_a_start_takes_nothing_down(tools: Path) -> None:
     (tools / "calls").touch()
     assert use(tools, "scripts/test-node stop").returncode == 0
     assert calls(tools, "down") == []
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Iterator[Path]:
+    """A copy of the script in a project of its own, so that it unpacks nothing into this one."""
+    (tmp_path / "project/scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts/test-node", tmp_path / "project/scripts/test-node")
+    yield tmp_path / "project"
+
+
+def test_helm_is_had_without_a_node(tools: Path, copy: Path) -> None:
+    packed(tools, 'echo "$@"')
+    script = f'cd {copy}; set -e; found=$(scripts/test-node tools); eval "$found"; helm lint "a b"'
+    for answer in ("helm lint a b\n", "helm lint a b\n"):
+        done = use(tools, script)
+        assert (done.returncode, done.stdout) == (0, answer), done.stderr
+    assert not (tools / "calls").exists()
+
+
+@pytest.mark.parametrize("archive", [None, b"not packed", lzma.compress(b"#!/bin/sh\nexit 3\n")])
+def test_tools_without_a_helm_that_runs_are_a_failure(tools: Path, copy: Path, archive: bytes | None) -> None:
+    if archive is not None:
+        (tools / "kube.xz").write_bytes(archive)
+    done = use(tools, f"cd {copy}; scripts/test-node tools")
+    assert (done.returncode, done.stdout) == (2, "")
