@@ -5,6 +5,7 @@ The order is in fairshare.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import LimitReached, QueueClosed, QueueFull
@@ -58,7 +59,16 @@ class Group:
     max_active: int | None = None
 
 
-def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What there is of one limited label, whoever submitted it: `name=value`, the runs, and how many may not have ended."""
+
+    label: str
+    tally: Tally
+    max_pending: int | None = None
+
+
+def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = None, labels: Sequence[Labelled] = ()) -> None:
     """Let a run in. Raises: QueueClosed, LimitReached, QueueFull, with scope, limit, current count and when to retry."""
     if everyone.closed:
         raise QueueClosed(retry_after_s=60)
@@ -78,6 +88,15 @@ def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = N
             current=group.tally.pending,
             retry_after_s=10,
         )
+    for each in labels:
+        if each.max_pending is not None and each.tally.pending >= each.max_pending:
+            raise LimitReached(
+                f"There are {each.tally.pending} runs of {each.label} that have not ended; the limit is {each.max_pending}.",
+                scope=f"label:{each.label}",
+                limit=each.max_pending,
+                current=each.tally.pending,
+                retry_after_s=10,
+            )
     if everyone.queued >= limits.queue_length:
         raise QueueFull(
             f"The queue holds {everyone.queued} runs; the limit is {limits.queue_length}.",

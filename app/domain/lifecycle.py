@@ -95,6 +95,7 @@ def _retry(run: Run, now: float, wait_s: float) -> Run:
         status=Status.QUEUED,
         attempt=run.attempt + 1,
         token=run.token + 1,
+        first_token=run.token + 1,
         handle=None,
         held_up=None,
         lease_owner=None,

@@ -18,7 +18,7 @@ _FIELDS = {
     "owner": {"pending", "active", "weight", "group"},
     "groups": {"pending", "active"},
     "group": {"pending", "active", "weight"},
-    "label": {"active"},
+    "label": {"pending", "active"},
 }
 
 
@@ -89,7 +89,7 @@ def check_limits(scope: Scope, limits: ScopeLimits) -> None:
             faults.append(FieldError("group", "must be 1 to 64 letters, digits, dots, dashes or underscores"))
         elif isinstance(value, int) and not 0 <= value <= MAX_LIMIT:
             faults.append(FieldError(field.name, f"must be 0 to {MAX_LIMIT}"))
-    if scope.kind == "label" and limits.active is None:
-        faults.append(FieldError("active", "is required"))
+    if scope.kind == "label" and limits.active is None and limits.pending is None:
+        faults.append(FieldError("active", "is required, or pending"))
     if faults:
         raise InvalidInput(faults)

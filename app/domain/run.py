@@ -103,6 +103,8 @@ class Run:
     in_front: bool = False
     attempt: int = 1
     token: int = 0
+    # The token before the first claim of the present attempt.
+    first_token: int = 0
     lease_owner: str | None = None
     lease_until: float | None = None
     handle: str | None = None

@@ -33,6 +33,7 @@ def run_of(row: AnyRow) -> Run:
         created_at=row.created_at,
         attempt=row.attempt,
         token=row.token,
+        first_token=row.first_token,
         lease_owner=row.lease_owner,
         lease_until=row.lease_until,
         handle=row.handle,
@@ -78,6 +79,7 @@ def lifecycle_of(run: Run) -> dict[str, object]:
     columns: dict[str, object] = {
         "status": run.status.value,
         "attempt": run.attempt,
+        "first_token": run.first_token,
         "handle": run.handle,
         "dispatched_at": run.dispatched_at,
         "started_at": run.started_at,

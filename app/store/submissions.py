@@ -90,7 +90,7 @@ class Submissions:
             if key is not None and (earlier := _earlier(connection, owner, key, request_hash)):
                 connection.rollback()
                 return earlier, False
-            admit(entry.limits, entry.owner, entry.everyone, entry.group)
+            admit(entry.limits, entry.owner, entry.everyone, entry.group, entry.labels)
             columns = {
                 "label_class": entry.label_class,
                 "idempotency_key": key,

@@ -67,6 +67,8 @@ runs = Table(
     Column("attempt", Integer, nullable=False, server_default="1"),
     # Who supervises: the token rises with each claim and fences every write of the claims before it.
     Column("token", _Number, nullable=False, server_default="0"),
+    # The token before the first claim of the present attempt.
+    Column("first_token", BigInteger, nullable=False, server_default="0"),
     Column("lease_owner", String(64)),
     Column("lease_until", Double),
     # The process whose lease had run out when the present one took the run; empty when the run was free.

@@ -31,7 +31,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.admission import Group, Limits, Tally
+from app.domain.admission import Group, Labelled, Limits, Tally
 from app.domain.run import Run, Status
 from app.store.engine import db_now
 from app.store.rows import AnyRow, digest, storable
@@ -129,6 +129,7 @@ class Entry:
     owner: Tally
     everyone: Tally
     group: Group | None
+    labels: tuple[Labelled, ...]
     label_class: str
 
 
@@ -162,6 +163,11 @@ def enqueue(connection: Connection, owner_id: str, labels: Mapping[str, str], li
         _without_newest(owner),
         _without_newest(everyone),
         next((_entered(row, limits) for row in more if row.label_name is None), None),
+        tuple(
+            Labelled(f"{row.label_name}={row.label_value}", _without_newest(row), row.max_pending)
+            for row in more
+            if row.label_name is not None
+        ),
         class_of(row.scope for row in more),
     )
 

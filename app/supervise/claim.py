@@ -18,7 +18,8 @@ from app.supervise.tenure import Drained
 
 logger = logging.getLogger(__name__)
 
-# A run that sees this many claims has had unusual luck; one more fault of ours then ends it. Faults alone get there in a minute.
+# An attempt that sees this many claims has had unusual luck; one more fault of ours then ends it. Faults alone get there in a
+# minute. Claims of former attempts do not count: they were other luck, and each retry raises the token by one more.
 FAULTY_CLAIMS = 10
 
 
@@ -70,7 +71,7 @@ def _after_a_fault(crew: Crew, run: Run) -> None:
     """Let somebody try again, or end the run when that did not help often enough."""
     try:
         row = crew.runs.get(run.id)
-        if row is not None and row.token == run.token and run.token >= FAULTY_CLAIMS:
+        if row is not None and row.token == run.token and run.token - run.first_token >= FAULTY_CLAIMS:
             Supervisor(crew, row, _log_of(crew, row)).give_up()
         else:
             crew.runs.release(run.id, run.token)

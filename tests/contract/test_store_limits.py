@@ -99,6 +99,25 @@ def test_a_label_at_its_limit_keeps_nobody_else_waiting_and_is_counted_from_the_
     assert counted(house, "label:kind=nightly") == (0, 3, 0)
 
 
+@pytest.mark.trap("C3")
+def test_so_many_of_a_label_may_not_have_ended_whoever_submits_them(house, other_house, at_once):
+    earlier = submit(house, house.ann, **NIGHTLY)
+    limit(house, "label:kind=nightly", pending=5)
+    pairs = [(h, owner) for h in (house, other_house) for owner in (house.ann, house.bob)] * 5
+    results = at_once(*(lambda h=h, owner=owner: submit(h, owner, **NIGHTLY) for h, owner in pairs))
+    refused = [each for each in results if isinstance(each, LimitReached)]
+    assert (len(refused), len([each for each in results if isinstance(each, Run)])) == (16, 4), "one was there before the limit"
+    assert {(each.facts["scope"], each.facts["limit"], each.facts["current"]) for each in refused} == {
+        ("label:kind=nightly", 5, 5)
+    }
+    assert counted(house, "label:kind=nightly") == (5, 0, 0)
+    submit(house, house.ann, labels={"kind": "daily"})
+    house.ended(earlier)
+    submit(house, house.bob, **NIGHTLY)
+    limit(house, "label:kind=nightly", pending=5, active=0)
+    assert house.runs.dispatch_next(Limits()).spec.labels == {"kind": "daily"}, "the limit of active ones holds beside it"
+
+
 def test_two_limited_labels_both_hold(house):
     both = submit(house, house.ann, labels={"kind": "nightly", "db": "big"})
     limit(house, "label:kind=nightly", active=1)

@@ -13,6 +13,7 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import FieldError, InvalidInput, PodwireError
+from app.domain.retry import ON_REQUEST
 from app.domain.run import Priority
 from app.domain.spec import RunSpec, check_spec
 from app.service import look
@@ -23,6 +24,7 @@ from app.web.pages.formats import duration_field, size_field
 from app.web.pages.site import field_messages, page, pages, sentence
 from app.web.schemas import RunRequest, run_request
 
+RETRY_REASONS = sorted(reason.value for reason in ON_REQUEST)
 _AMOUNTS = ("cpu", "memory", "disk", "timeout", "queue_timeout", "grace", "output_limit")
 
 
@@ -91,6 +93,8 @@ def fields_of(spec: RunSpec, priority: Priority) -> dict[str, str]:
         "network": "1" if spec.network else "",
         "stdin": "1" if spec.stdin else "",
         "priority": priority.value,
+        "max_attempts": str(spec.retry.max_attempts or "") if spec.retry else "",
+        **{f"retry.{reason}": "1" for reason in (spec.retry.reasons if spec.retry else ())},
     }
 
 
@@ -113,6 +117,8 @@ def read_body(form: Mapping[str, str]) -> tuple[dict[str, object], list[FieldErr
         body |= {"script": form.get("script", "").replace("\r\n", "\n"), "language": form.get("language", "")}
         if not str(body["script"]).strip():
             faults.append(FieldError("script", "is empty"))
+    if retry := _retry(form, faults):
+        body["retry"] = retry
     if image := form.get("image", "").strip():
         body["image"] = image
     body |= {name: _amount(form[name]) for name in _AMOUNTS if form.get(name, "").strip()}
@@ -170,6 +176,8 @@ def _form(
         languages=_languages(),
         images=context().services.spec_limits.images,
         priorities=list(Priority),
+        retry_reasons=RETRY_REASONS,
+        retries=[reason for reason in RETRY_REASONS if given.get(f"retry.{reason}") == "1"],
     )
 
 
@@ -200,6 +208,18 @@ def _secret_names(given: Mapping[str, str]) -> str:
     faults: list[FieldError] = []
     names = _pairs("secrets", given, faults)
     return "" if faults else _lines(dict.fromkeys(names, ""))
+
+
+def _retry(form: Mapping[str, str], faults: list[FieldError]) -> dict[str, object]:
+    """Return what the form says of further attempts; nothing is as the service is configured."""
+    attempts = form.get("max_attempts", "").strip()
+    if attempts and not (attempts.isascii() and attempts.isdigit() and len(attempts) < 10):
+        faults.append(FieldError("retry", "the number of attempts is not a whole number"))
+        return {}
+    reasons = [reason for reason in RETRY_REASONS if form.get(f"retry.{reason}") == "1"]
+    if not attempts and not reasons:
+        return {}
+    return {"max_attempts": int(attempts) if attempts else None, "reasons": reasons}
 
 
 def _words(name: str, form: Mapping[str, str], faults: list[FieldError]) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.admission import Group, Limits, Tally, admit, explain_start, explain_wait, has_place, ordinal
+from app.domain.admission import Group, Labelled, Limits, Tally, admit, explain_start, explain_wait, has_place, ordinal
 from app.domain.errors import LimitReached, QueueFull
 from app.domain.run import Priority, Run, Status
 from app.domain.spec import RunSpec
@@ -72,3 +72,11 @@ def test_what_a_start_waits_for_is_explained() -> None:
     held_up = replace(taken, held_up="The cluster quota q is used up: cpu 4/4.")
     assert explain_start(held_up, 103.0) == held_up.held_up
     assert explain_start(replace(held_up, status=Status.RUNNING), 103.0) is None
+
+
+def test_a_label_has_a_limit_on_what_has_not_ended() -> None:
+    nightly = Labelled("kind=nightly", Tally(queued=1, active=1, waiting=1), max_pending=3)
+    with pytest.raises(LimitReached) as refused:
+        admit(LIMITS, Tally(), Tally(), None, [Labelled("db=big", Tally(queued=9)), nightly])
+    assert refused.value.facts == {"scope": "label:kind=nightly", "limit": 3, "current": 3, "retry_after_s": 10}
+    admit(LIMITS, Tally(), Tally(), None, [replace(nightly, max_pending=4)])

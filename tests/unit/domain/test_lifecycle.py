@@ -94,7 +94,8 @@ def test_another_attempt_begins_like_a_run_that_was_just_queued(status: Status, 
     again = transition(used, Step.RETRY, 20, wait_s=wait_s)
     # The time in the queue goes on where no code began, and starts anew where it did.
     deadline_at = 20 + first.spec.queue_timeout_s if started else 50.0
-    assert again == replace(first, attempt=2, token=5, queued_again_at=20, not_before=20 + wait_s, queue_deadline_at=deadline_at)
+    waits = {"queued_again_at": 20, "not_before": 20 + wait_s, "queue_deadline_at": deadline_at}
+    assert again == replace(first, attempt=2, token=5, first_token=5, **waits)
     assert transition(again, Step.DISPATCH, 30).not_before is None
 
 

@@ -17,7 +17,7 @@ from app.domain.retry import Retries, Retry
 from app.domain.run import Reason, Status
 from app.store.engine import make_engine
 from app.store.tables import metadata
-from app.supervise.claim import supervise
+from app.supervise.claim import FAULTY_CLAIMS, supervise
 from tests.unit.supervise.doubles import RUN_ID
 from tests.unit.supervise.stage import ANN, STARTED, Play, PlayLink, Stage, exit_with, outputs
 
@@ -150,6 +150,17 @@ def test_what_a_link_of_a_dead_supervisor_said_is_taken_back(engine: Engine) -> 
     stage.change(held_up="No node.", handle="handle-1")
     assert supervise(stage.crew(), RUN_ID) is None
     assert (seen, stage.run.status, stage.run.held_up) == ([None], Status.SUCCEEDED, None)
+
+
+@pytest.mark.trap("L5")
+def test_claims_of_former_attempts_are_no_faults_of_this_one(engine: Engine) -> None:
+    stage = Stage(engine, Play(refusals=[LauncherUnavailable("503")]), Play(DONE, refusals=[ValueError("a fault of ours")]))
+    stage.change(token=FAULTY_CLAIMS - 2)
+    assert stage.play(launch_within_s=-1.0).status is Status.QUEUED
+    run = stage.play()
+    assert (run.status, run.attempt, run.token > FAULTY_CLAIMS) == (Status.STARTING, 2, True), "one fault is tried again"
+    supervise(stage.crew(), RUN_ID)
+    assert stage.run.status is Status.SUCCEEDED
 
 
 @pytest.mark.trap("C8")

@@ -14,6 +14,7 @@ from app.domain.events import Entry, Kind, encode, output_fields
 from app.domain.evidence import Evidence
 from app.domain.lifecycle import Step, transition
 from app.domain.question import parse_asked
+from app.domain.retry import Retry
 from app.domain.run import Outcome, Progress, Reason, Run, Status
 from app.domain.use import Use
 from app.store.chunks import Chunk
@@ -81,6 +82,22 @@ def test_a_command_takes_the_place_of_a_script(site: Site, ann: Browser) -> None
     answer = ann.send("/new", "/new", kind="command", command="echo 'a b'", script="left over")
     run = site.services.runs.get(answer.location.rsplit("/")[-1])
     assert run is not None and run.spec.command == ("echo", "a b") and run.spec.script is None
+
+
+def test_what_is_tried_again_is_ticked_in_the_form(site: Site, ann: Browser) -> None:
+    fields = {"script": "exit 1", "language": "bash", "max_attempts": "4", "retry.NodeLost": "1", "retry.OOMKilled": "1"}
+    answer = ann.send("/new", "/new", **fields)
+    run = site.services.runs.get(answer.location.rsplit("/")[-1])
+    assert run is not None and run.spec.retry == Retry(4, ("NodeLost", "OOMKilled"))
+    again = Forms(ann.get(f"/new?from={run.id}").text).found["/new"]
+    ticked = {name for name in again if name.startswith("retry.")}
+    assert (again["max_attempts"], ticked) == ("4", {"retry.NodeLost", "retry.OOMKilled"})
+    plain = ann.send("/new", "/new", script="exit 1", language="bash").location
+    kept = site.services.runs.get(plain.rsplit("/")[-1])
+    assert kept is not None and kept.spec.retry is None
+    for wrong, said in (("many", "is not a whole number"), ("11", "must lie between 1 and 10")):
+        refused = ann.send("/new", "/new", script="exit 1", language="bash", max_attempts=wrong)
+        assert refused.status_code == 422 and said in refused.text and f'value="{wrong}"' in refused.text
 
 
 def test_every_fault_stands_beside_its_field_and_the_input_is_kept(ann: Browser) -> None:
