@@ -220,6 +220,19 @@ def test_prometheus_scrapes_flower_where_it_runs() -> None:
     assert monitored({**EVERYTHING, "flower.enabled": False}) == ["web"]
 
 
+def test_the_ingress_passes_streams_and_uploads() -> None:
+    def notes(values: dict[str, Any]) -> dict[str, str]:
+        found = one(render({**EVERYTHING, **values}), "Ingress")["metadata"]["annotations"]
+        return {key.removeprefix("nginx.ingress.kubernetes.io/"): value for key, value in found.items()}
+
+    plain = notes({})
+    assert (plain["proxy-read-timeout"], plain["proxy-buffering"]) == ("3600", "off")
+    assert int(plain["proxy-body-size"].removesuffix("m")) * 1024**2 > Settings.max_request_bytes
+    assert notes({"settings": {"max_request_bytes": 200 * 1024**2}})["proxy-body-size"] == "204m"
+    mine = {"nginx.ingress.kubernetes.io/proxy-body-size": "1m"}
+    assert notes({"ingress.annotations": mine})["proxy-body-size"] == "1m"
+
+
 @pytest.mark.trap("D16")
 def test_migrations_are_one_job_of_the_revision_and_no_hook() -> None:
     objects = render()
