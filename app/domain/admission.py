@@ -106,9 +106,14 @@ def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = N
         )
 
 
+def has_room(limits: Limits, everyone: Tally) -> bool:
+    """Say whether one more run of whomever may become active."""
+    return not everyone.paused and everyone.active < limits.active
+
+
 def has_place(limits: Limits, owner: Tally, everyone: Tally) -> bool:
     """Say whether one more run of this owner may become active."""
-    return not everyone.paused and owner.active < limits.owner_active and everyone.active < limits.active
+    return has_room(limits, everyone) and owner.active < limits.owner_active
 
 
 def ordinal(number: int) -> str:

@@ -50,7 +50,7 @@ def submit(
     if errors := check_spec(spec, services.spec_limits, secrets):
         raise InvalidInput(errors)
     with services.tracer.submission(traceparent) as part:
-        run, created = services.runs.submit(
+        run, created, may_start = services.runs.submit(
             new_run_id(),
             person,
             spec,
@@ -62,6 +62,9 @@ def submit(
             traceparent=part.context,
         )
         part.note(run_id=run.id, priority=run.priority.value, attempt=run.attempt)
+    if not may_start:
+        # Whoever frees a place hands it on: to look for one now would only cost the answer its time.
+        return Submitted(run, created, delayed=False)
     return _handed_out(services, Submitted(run, created, delayed=True))
 
 

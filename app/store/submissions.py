@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine, bindparam, insert, select
 
-from app.domain.admission import Limits, admit
+from app.domain.admission import Limits, admit, has_room
 from app.domain.errors import IdempotencyMismatch
 from app.domain.person import Person
 from app.domain.run import Priority, Run, Status
@@ -60,6 +61,18 @@ EARLIER = select(*runs.c).where(
 LABEL = insert(run_labels)
 
 
+class Entered(NamedTuple):
+    """A run that was taken in; `created` is False when an earlier request with its key had made it.
+
+    `may_start` is False when every place was taken, or the queue paused, while this was known for sure: under the lock that also
+    whoever frees a place takes. They come after this run, and start it or another.
+    """
+
+    run: Run
+    created: bool
+    may_start: bool = True
+
+
 class Submissions:
     """Accepts runs. Part of RunStore."""
 
@@ -77,8 +90,8 @@ class Submissions:
         idempotency_key: str | None = None,
         request_hash: str | None = None,
         traceparent: str | None = None,
-    ) -> tuple[Run, bool]:
-        """Queue a run within the limits, or return the earlier run of the same key and request with False.
+    ) -> Entered:
+        """Queue a run within the limits, or return the earlier run of the same key and request, which is not created.
 
         `secrets` are the values of the names in `spec.secrets`.
         Raises: LimitReached, QueueFull, IdempotencyMismatch, StoreUnavailable; nothing is kept then.
@@ -89,7 +102,7 @@ class Submissions:
             entry = tallies.enqueue(connection, owner.id, spec.labels, limits)
             if key is not None and (earlier := _earlier(connection, owner, key, request_hash)):
                 connection.rollback()
-                return earlier, False
+                return Entered(earlier, False)
             admit(entry.limits, entry.owner, entry.everyone, entry.group, entry.labels)
             columns = {
                 "label_class": entry.label_class,
@@ -99,7 +112,7 @@ class Submissions:
             }
             run = _insert(connection, run_id, owner, spec, priority, columns)
             keep(connection, run_id, secrets or {})
-            return run, True
+            return Entered(run, True, has_room(entry.limits, entry.everyone))
 
 
 def _earlier(connection: Connection, owner: Person, key: str, request_hash: str | None) -> Run | None:

@@ -159,6 +159,7 @@ def enqueue(connection: Connection, owner_id: str, labels: Mapping[str, str], li
             limits,
             owner_pending=_first(owner.max_pending, owner.default_pending, limits.owner_pending),
             queue_length=_first(everyone.max_queued, limits.queue_length),
+            active=_first(everyone.max_active, limits.active),
         ),
         _without_newest(owner),
         _without_newest(everyone),

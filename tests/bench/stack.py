@@ -70,7 +70,7 @@ class Stack:
         """Store so many runs that are being supervised by a process which does nothing else; return their ids."""
         store, found = RunStore(self.engine), []
         for _ in range(count):
-            run, _ = store.submit(
+            run, *_ = store.submit(
                 new_run_id(), self.person, RunSpec(command=("true",)), Priority.NORMAL, Limits(MANY, MANY, MANY, MANY)
             )
             run = store.save(run, transition(run, Step.DISPATCH, run.created_at))

@@ -164,7 +164,7 @@ class House:
 
     def queued(self, owner: Person = ANN, priority: Priority = Priority.NORMAL, **spec: object) -> Run:
         whole = RunSpec(**{"script": "print(1)", "language": "python", **spec})
-        run, created = self.runs.submit(new_run_id(), owner, whole, priority, self.limits)
+        run, created, _ = self.runs.submit(new_run_id(), owner, whole, priority, self.limits)
         assert created
         return run
 

@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app.domain.admission import Limits
 from app.domain.errors import IdempotencyMismatch, LimitReached, QueueFull
 from app.domain.ids import new_run_id
+from app.domain.limits import ScopeLimits, parse_scope
 from app.domain.run import Priority, Run, Status
 from app.domain.spec import RunSpec
 from app.store.engine import make_engine
@@ -30,7 +31,7 @@ SPEC = RunSpec(
 
 
 def test_a_run_comes_back_as_it_was_submitted(house):
-    run, created = house.runs.submit(new_run_id(), house.ann, SPEC, Priority.HIGH, house.limits)
+    run, created, _ = house.runs.submit(new_run_id(), house.ann, SPEC, Priority.HIGH, house.limits)
     assert created and run.status is Status.QUEUED and run.token == 0 and run.spec == SPEC
     assert run.queue_deadline_at == pytest.approx(run.created_at + SPEC.queue_timeout_s, abs=0.1)
     assert abs(run.created_at - house.runs.now()) < 5
@@ -48,7 +49,7 @@ def test_secrets_are_kept_apart_from_the_spec_and_forgotten_at_the_end(house, en
         )
 
     run, other = submit("1")[0], submit("2")[0]
-    assert submit("1") == (run, False), "and a repeated request stores nothing again"
+    assert submit("1")[:2] == (run, False), "and a repeated request stores nothing again"
     assert house.runs.get(run.id).spec.secrets == ("KEY", "ODD")
     with engine.connect() as connection:
         row = str(connection.execute(select(runs_table).where(runs_table.c.id == run.id)).one())
@@ -71,7 +72,7 @@ def test_deleted_secrets_are_not_left_in_the_file(tmp_path):
     engine = make_engine(url)
     house = house_on(engine)
     spec = replace(SPEC, secrets=("KEY",))
-    run, _ = house.runs.submit(
+    run, *_ = house.runs.submit(
         new_run_id(), house.ann, spec, Priority.LOW, house.limits, secrets={"KEY": "s3cret" + "x" * 20_000}
     )
 
@@ -127,15 +128,28 @@ def test_the_same_key_and_request_is_the_same_run_and_counts_once(house, other_h
 
     results = at_once(*(lambda h=h: submit(h) for h in (house, other_house) * 8))
     assert [r for r in results if isinstance(r, Exception)] == [], "a repeated request is not refused by the limit it fills"
-    assert len({run.id for run, _ in results}) == 1 and sum(created for _, created in results) == 1
+    assert len({run.id for run, *_ in results}) == 1 and sum(created for _, created, _ in results) == 1
     assert house.counts() == ((1, 0, 0), (1, 0, 0))
     with pytest.raises(IdempotencyMismatch):
         submit(house, request="h2")
     assert house.counts() == ((1, 0, 0), (1, 0, 0))
-    run, created = house.runs.submit(
+    run, created, _ = house.runs.submit(
         new_run_id(), house.bob, SPEC, Priority.NORMAL, Limits(), idempotency_key="k", request_hash="h3"
     )
     assert created and run.owner_id == house.bob.id, "another owner's key is another key"
+
+
+def test_whoever_takes_a_run_in_knows_that_it_cannot_start(house):
+    def may_start(**limits):
+        return house.runs.submit(new_run_id(), house.ann, SPEC, Priority.NORMAL, Limits(**limits)).may_start
+
+    assert may_start(active=1)
+    house.runs.dispatch_next(Limits())
+    assert not may_start(active=1) and may_start(active=2)
+    house.runs.set_limits(parse_scope("all"), ScopeLimits(active=2))
+    assert may_start(active=1), "what an admin set counts"
+    house.runs.set_gates(house.bob, paused=True)
+    assert not may_start(active=2)
 
 
 def test_lists_show_the_newest_first_and_filter(house):

@@ -85,7 +85,7 @@ def test_without_the_setting_everything_goes_at_once(services: Services, place: 
 
 
 def test_the_attempts_of_unfinished_runs_are_never_touched(services: Services, place: Place) -> None:
-    run, _ = services.runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    run, *_ = services.runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
     services.runs.dispatch_next(services.limits)
     place.attempts = {(run.id, 1): True}
     assert remove_orphans(services) == 0 and place.attempts

@@ -10,25 +10,38 @@ from app.domain.person import Person
 from app.domain.run import Priority
 from app.domain.spec import RunSpec, SpecLimits
 from app.domain.tracing import NoTracer
-from app.service.submit import submit
+from app.service.submit import Submitted, submit
+from app.store.submissions import Entered
 from tests.unit.supervise.doubles import make_run
 
 
 class RunsThatFailAfterTheCommit:
-    def submit(self, *_: object, **__: object) -> tuple[object, bool]:
-        return make_run(), True
+    def __init__(self, may_start: bool) -> None:
+        self._may_start = may_start
+
+    def submit(self, *_: object, **__: object) -> Entered:
+        return Entered(make_run(), True, self._may_start)
 
     def dispatch_next(self, limits: Limits) -> None:
         raise StoreUnavailable()
 
 
-def test_a_database_that_fails_after_the_commit_does_not_make_the_run_look_refused() -> None:
+def submitted(may_start: bool) -> Submitted:
     services = SimpleNamespace(
         highest_priority=Priority.CRITICAL,
-        runs=RunsThatFailAfterTheCommit(),
+        runs=RunsThatFailAfterTheCommit(may_start),
         limits=Limits(),
         spec_limits=SpecLimits({}),
         tracer=NoTracer(),
     )
-    submitted = submit(services, Person("u1", "ann"), RunSpec(command=("true",)), Priority.NORMAL)  # type: ignore[arg-type]
-    assert submitted.created and submitted.delayed
+    return submit(services, Person("u1", "ann"), RunSpec(command=("true",)), Priority.NORMAL)  # type: ignore[arg-type]
+
+
+def test_a_database_that_fails_after_the_commit_does_not_make_the_run_look_refused() -> None:
+    accepted = submitted(may_start=True)
+    assert accepted.created and accepted.delayed
+
+
+def test_a_run_for_which_there_was_no_place_costs_no_look_for_one() -> None:
+    accepted = submitted(may_start=False)
+    assert accepted.created and not accepted.delayed
