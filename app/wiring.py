@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from app.domain.errors import PodwireError, SettingsError
 from app.domain.metrics import TICK_FAILURES
-from app.domain.ports import Launcher
+from app.domain.ports import CollectingLauncher
 from app.domain.run import Priority
 from app.domain.tracing import NoTracer, Tracer
 from app.launch.local import LocalLauncher
@@ -23,6 +23,7 @@ from app.live.redis_log import RedisEventLog
 from app.live.uses import RedisUses
 from app.service.dispatch import dispatch
 from app.service.services import Services
+from app.store.artefacts import ArtefactStore
 from app.store.chunks import ChunkStore
 from app.store.counters import Counters
 from app.store.engine import make_engine
@@ -30,8 +31,10 @@ from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
 from app.store.runs import RunStore
 from app.store.users import UserStore
+from app.store.workspaces import Workspaces
 from app.supervise.archiver import Archiver
 from app.supervise.crew import Crew, DatabaseClock
+from app.supervise.keeper import Keeper
 from app.supervise.leases import Leases
 from app.supervise.wakes import Wakes
 from config.celery import make_celery
@@ -46,9 +49,13 @@ def build_services(settings: Settings) -> Services:
     redis = redis_client(settings.redis_url)
     spec_limits = settings.spec_limits()
     process_id, runs = str(uuid.uuid4()), RunStore(engine)
+    launcher = _launcher(settings, runs)
     services = Services(
         process_id=process_id,
         runs=runs,
+        artefacts=ArtefactStore(engine),
+        workspaces=Workspaces(Path(settings.workspaces_dir)) if settings.workspaces_dir else None,
+        artefact_rules=settings.artefact_rules(),
         chunks=ChunkStore(engine),
         questions=QuestionStore(engine),
         inputs=InputStore(engine),
@@ -58,7 +65,8 @@ def build_services(settings: Settings) -> Services:
         uses=RedisUses(quick_client(settings.redis_url)),
         nudges=RedisNudges(redis),
         publisher=CeleryPublisher(make_celery(settings)),
-        launcher=_launcher(settings, runs),
+        launcher=launcher,
+        collector=launcher,
         limits=settings.limits(),
         spec_limits=spec_limits,
         max_questions=settings.max_questions,
@@ -95,10 +103,11 @@ def _install_faults(settings: Settings, services: Services, engine: Engine) -> N
     install(Path(settings.fault_dir), engine, parts)
 
 
-def _launcher(settings: Settings, runs: RunStore) -> Launcher:
+def _launcher(settings: Settings, runs: RunStore) -> CollectingLauncher:
     if settings.launcher == "local":
         languages = settings.spec_limits().languages
-        return LocalLauncher(settings.state_path("local"), languages, settings.keep_removed_s)
+        keeps = bool(settings.workspaces_dir)
+        return LocalLauncher(settings.state_path("local"), languages, settings.keep_removed_s, keeps_artefacts=keeps)
     # Only where it is used: the client takes a quarter of a second to import.
     from app.launch.kube_api import KubeApi
     from app.launch.kube_errors import ApiFailure
@@ -128,6 +137,7 @@ def pod_shape(settings: Settings) -> Shape:
         priority_class=settings.kube_priority_class,
         service_account=settings.kube_service_account,
         user_id=settings.kube_user_id,
+        keeps_artefacts=bool(settings.workspaces_dir),
     )
 
 
@@ -169,7 +179,14 @@ def build_crew(services: Services, slots: int) -> Crew:
         wakes=Wakes(),
         clock=DatabaseClock(services.runs.now),
         on_release=lambda: _dispatch(services),
+        keeper=_keeper(services),
     )
+
+
+def _keeper(services: Services) -> Keeper | None:
+    if services.workspaces is None or services.collector is None:
+        return None
+    return Keeper(services.collector, services.workspaces, services.artefacts, services.artefact_rules)
 
 
 def _dispatch(services: Services) -> None:

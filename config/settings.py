@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from app.domain.admission import Limits
+from app.domain.artefacts import ArtefactRules
 from app.domain.errors import SettingsError
 from app.domain.images import ImageRules
 from app.domain.retry import MOST_ATTEMPTS, Retries
@@ -92,6 +93,18 @@ class Settings:
     kube_user_id: int = field(default=1000, metadata={"doc": "user and group id of the processes in runs' pods"})
     kube_keep_failed_s: float = field(
         default=0.0, metadata={"doc": "how long the ended pod of a failed run is kept for inspection; 0 = it is removed at once"}
+    )
+    workspaces_dir: str = field(
+        default="",
+        metadata={"doc": "folder, shared by workers and web processes, where runs' artefacts are kept; empty = none are"},
+    )
+    workspaces_keep_s: float = field(
+        default=7 * 86400.0, metadata={"doc": "how long artefacts are kept after the end of their run; 0 = for ever"}
+    )
+    workspaces_max_bytes: int = field(default=1024**3, metadata={"doc": "artefacts of one attempt that are kept, in bytes"})
+    workspaces_max_files: int = field(default=1000, metadata={"doc": "files of one attempt that are kept"})
+    workspaces_within_s: float = field(
+        default=120.0, metadata={"doc": "how long collecting the artefacts of one attempt is tried, before its run ends without"}
     )
     otlp_endpoint: str = field(
         default="", metadata={"doc": "address of the OTLP/HTTP collector of traces, as http://HOST:4318; empty = no traces"}
@@ -173,6 +186,12 @@ class Settings:
         """Return when failed attempts are followed by others."""
         return Retries(self.max_attempts, self.retry_backoff_s)
 
+    def artefact_rules(self) -> ArtefactRules:
+        """Return what is kept of what programs leave."""
+        return ArtefactRules(
+            self.workspaces_max_files, self.workspaces_max_bytes, self.workspaces_within_s, self.workspaces_keep_s
+        )
+
     def spec_limits(self) -> SpecLimits:
         """Return the maxima for one run."""
         return SpecLimits(
@@ -222,7 +241,15 @@ class Watching:
 
 
 # Read by the command line client and inside runs, never by the service.
-NOT_SETTINGS = {"PODWIRE_URL", "PODWIRE_TOKEN", "PODWIRE_RUN_ID", "PODWIRE_DIR", "PODWIRE_ATTEMPT", "PODWIRE_HOME"}
+NOT_SETTINGS = {
+    "PODWIRE_URL",
+    "PODWIRE_TOKEN",
+    "PODWIRE_RUN_ID",
+    "PODWIRE_DIR",
+    "PODWIRE_ATTEMPT",
+    "PODWIRE_HOME",
+    "PODWIRE_ARTEFACTS",
+}
 
 
 def _is_other(name: str) -> bool:

@@ -42,6 +42,9 @@ class Kind(IntEnum):
     USE = 130
     FACTS = 131  # never from an agent: what a link learnt about the place of the attempt
     HELD = 132  # never from an agent: what the attempt's start waits for, as a link sees it
+    ARTEFACT = 133  # these three are of gather.py, on a connection of its own
+    CONTENT = 134
+    GATHERED = 135
 
 
 Frame = tuple[int, float, bytes]

@@ -116,6 +116,11 @@ def _add_looks(commands: Commands) -> None:
     logs.add_argument("run", metavar="RUN")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until the run ends; stdout and stderr apart")
     logs.add_argument("--raw", action="store_true", help="with -f: all output to stdout and nothing but output")
+    left = _add(commands, "artefacts", "artefacts:artefacts", "list the files that a run left to be kept, or fetch one")
+    left.add_argument("run", metavar="RUN")
+    left.add_argument("path", nargs="?", metavar="NAME", help="the file to fetch, to stdout")
+    left.add_argument("-o", "--output", metavar="FILE", help="write it to this file")
+    left.add_argument("--attempt", type=int, help="of which attempt (default: the last that left any)")
     answer = _add(commands, "answer", "looks:answer", "answer a question")
     answer.add_argument("question", metavar="QUESTION")
     answer.add_argument("value", nargs="?", help="without it the terminal asks; better so for secrets")
@@ -139,7 +144,7 @@ def _add_looks(commands: Commands) -> None:
     limited.add_argument("--queue-length", type=int, help="of all: runs in the queue")
     limited.add_argument("--weight", type=int, help="of an owner or a group: the share among the others")
     limited.add_argument("--group", help="of an owner: the group in which the owner's runs count")
-    for parser in (listed, shown, logs, answer, queue, record, limited):
+    for parser in (listed, shown, logs, left, answer, queue, record, limited):
         parser.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -69,7 +69,7 @@ def prepare(folder: Path) -> State:
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
-        for name in ("log", "redis"):
+        for name in ("log", "redis", "artefacts"):
             (folder / name).mkdir(exist_ok=True, mode=0o700)
         probe = folder / "lock"
         os.close(os.open(probe, os.O_RDWR | os.O_CREAT, 0o600))
@@ -127,6 +127,7 @@ def embedded_settings(state: State, port: int, redis_url: str, environ: Mapping[
         "PODWIRE_DATABASE_URL": f"sqlite:///{state.path('podwire.db')}",
         "PODWIRE_SECRET_KEY": state.secret("secret_key"),
         "PODWIRE_STATE_DIR": str(state.folder),
+        "PODWIRE_WORKSPACES_DIR": str(state.path("artefacts")),
         # Nobody else's browser hangs on this service: Ctrl-C need not spread the farewells.
         "PODWIRE_DRAIN_S": "1",
     }

@@ -159,6 +159,24 @@ class TooManySockets(PodwireError):
     code, status, retryable = "too_many_sockets", 503, True
 
 
+class WorkspacesUnavailable(PodwireError):
+    """The storage of artefacts cannot be used at the moment."""
+
+    code, status, retryable = "workspaces_unavailable", 503, True
+
+
+class ArtefactsRemoved(PodwireError):
+    """The artefacts of this run were removed."""
+
+    code, status = "artefacts_removed", 410
+
+
+class ArtefactMissing(PodwireError):
+    """This artefact is recorded, but the storage has lost its file."""
+
+    code, status = "artefact_missing", 410
+
+
 class LaunchRefused(PodwireError):
     """The run cannot be started as it is specified."""
 

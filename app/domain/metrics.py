@@ -92,6 +92,8 @@ PERIODIC_WORK = (
     "expire-questions",
     "remove-orphans",
     "repair-queue",
+    "remove-artefacts",
+    "find-lost-artefacts",
     "leases",
     "archiver",
 )
@@ -177,6 +179,20 @@ PUBLISH_FAILURES = Metric(
 TICK_FAILURES = Metric(
     "podwire_tick_failures_total", Kind.COUNTER, "Rounds of periodic work that failed.", ("work",), (PERIODIC_WORK,)
 )
+ARTEFACTS = Metric(
+    "podwire_artefacts_total",
+    Kind.COUNTER,
+    "Attempts whose artefacts were dealt with: `kept`, also where there were none, or `lost`.",
+    ("state",),
+    (("kept", "lost"),),
+)
+ARTEFACT_BYTES = Metric("podwire_artefact_bytes_total", Kind.COUNTER, "Bytes of artefacts that were kept.")
+ARTEFACTS_REMOVED = Metric("podwire_artefacts_removed_total", Kind.COUNTER, "Runs whose artefacts were removed after their time.")
+LOST_FOLDERS = Metric(
+    "podwire_artefacts_unknown_total",
+    Kind.COUNTER,
+    "Old folders of runs in the storage that the database does not know of; they are left alone, and counted on every look.",
+)
 
 METRICS = (
     QUEUE_DEPTH,
@@ -196,6 +212,10 @@ METRICS = (
     REFUSALS,
     PUBLISH_FAILURES,
     TICK_FAILURES,
+    ARTEFACTS,
+    ARTEFACT_BYTES,
+    ARTEFACTS_REMOVED,
+    LOST_FOLDERS,
 )
 
 

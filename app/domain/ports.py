@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
+from app.domain.artefacts import Found, LeftOut
 from app.domain.events import Entry
 from app.domain.spec import RunSpec
 from app.domain.use import Use
@@ -82,6 +83,20 @@ class Launcher(Protocol):
 
     def present(self) -> list[tuple[str, int]]:
         """Return (run id, attempt number) of all that has not been removed. Raises: LauncherUnavailable."""
+
+
+class Collector(Protocol):
+    """A way to what a program left to be kept, after its end and before its attempt is removed."""
+
+    def collect(self, attempt: Attempt, max_files: int, max_bytes: int) -> Iterator[Found | bytes | LeftOut]:
+        """Yield each file and then its bytes, at last what was left out. Every call begins anew.
+
+        Raises: LauncherUnavailable (try again), AttemptGone (nothing is left).
+        """
+
+
+class CollectingLauncher(Launcher, Collector, Protocol):
+    """A place where attempts run, with a way to what they leave there."""
 
 
 class Append(Enum):

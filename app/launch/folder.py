@@ -1,8 +1,8 @@
 """An attempt's folder on this machine: its contents before the agent starts, and what its files tell afterwards.
 
 `lock` is held as long as the agent or the program's guardian lives (see app/agent/birth.py); `started` is there once an agent
-took the attempt; `spool` holds the records; `agent.sock` is where the agent listens; `work` is the program's; `podwire` is where
-it asks.
+took the attempt; `spool` holds the records; `agent.sock` is where the agent listens; `work` is the program's; `artefacts` is
+for what it leaves to be kept, where anything is kept; `podwire` is where it asks.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from app.launch.environment import secrets_of
 from app.launch.limits import backstop_s, limit_words, niceness
 
 AGENT = Path(wire.__file__).parent
+ARTEFACTS = "artefacts"
 ENDINGS = {"python": ".py", "bash": ".sh", "sh": ".sh", "node": ".js", "javascript": ".js", "ruby": ".rb", "perl": ".pl"}
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -47,12 +48,22 @@ def parse_name(name: str) -> tuple[str, int] | None:
     return (found[1], int(found[2])) if found else None
 
 
-def fill(draft: Path, final: Path, tombstone: Path, attempt: Attempt, languages: Mapping[str, tuple[str, ...]]) -> None:
+def fill(
+    draft: Path,
+    final: Path,
+    tombstone: Path,
+    attempt: Attempt,
+    languages: Mapping[str, tuple[str, ...]],
+    *,
+    keeps_artefacts: bool = False,
+) -> None:
     """Write everything that the agent needs into the draft, which will be renamed to the final folder. Raises: LaunchRefused."""
     spec = attempt.spec
     work = draft / "work"
     for folder in (work, draft / "tmp", draft / "podwire", draft / "podwire/ask", draft / "podwire/bin", draft / "podwire/lib"):
         folder.mkdir()
+    if keeps_artefacts:
+        (draft / ARTEFACTS).mkdir()
     os.mkfifo(draft / "podwire/bell", 0o600)
     _write(draft / "podwire/bin/ask", (AGENT / "ask.sh").read_bytes(), 0o755)
     _write(draft / "podwire/lib/podwire.py", (AGENT / "podwire.py").read_bytes(), 0o644)
@@ -61,7 +72,8 @@ def fill(draft: Path, final: Path, tombstone: Path, attempt: Attempt, languages:
             raise LaunchRefused(f"The file name {name[:100]!r} is not a plain one.")
         _write(work / name, text.encode(), 0o644)
     argv = _command(spec, work, languages)
-    _write(draft / "config", _config(attempt, final, tombstone, argv), 0o600)
+    env = _environment(attempt, final, keeps_artefacts)
+    _write(draft / "config", _config(attempt, final, tombstone, argv, env), 0o600)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:
@@ -85,7 +97,7 @@ def _command(spec: RunSpec, work: Path, languages: Mapping[str, tuple[str, ...]]
     return [*language, name, *spec.args]
 
 
-def _config(attempt: Attempt, final: Path, tombstone: Path, argv: list[str]) -> bytes:
+def _config(attempt: Attempt, final: Path, tombstone: Path, argv: list[str], env: Mapping[str, str]) -> bytes:
     """Return the agent's configuration: NUL-separated `key=value`."""
     spec = attempt.spec
     entries = [
@@ -96,7 +108,7 @@ def _config(attempt: Attempt, final: Path, tombstone: Path, argv: list[str]) -> 
         f"backstop_s={backstop_s(spec)}",
         f"nice={niceness(spec)}",
         *(f"arg={word}" for word in argv),
-        *(f"env={name}={value}" for name, value in _environment(attempt, final).items()),
+        *(f"env={name}={value}" for name, value in env.items()),
         *(f"limit={limit}" for limit in limit_words(spec)),
     ]
     if any("\0" in entry for entry in entries) or any("=" in name or not name for name in spec.env):
@@ -107,7 +119,7 @@ def _config(attempt: Attempt, final: Path, tombstone: Path, argv: list[str]) -> 
         raise LaunchRefused("A word of the command or of the environment is not valid Unicode.") from None
 
 
-def _environment(attempt: Attempt, final: Path) -> dict[str, str]:
+def _environment(attempt: Attempt, final: Path, keeps_artefacts: bool) -> dict[str, str]:
     """Return the program's whole environment: nothing of this process's own, which holds secrets."""
     podwire = final / "podwire"
     env = {
@@ -122,6 +134,7 @@ def _environment(attempt: Attempt, final: Path) -> dict[str, str]:
     env["PATH"] = f"{podwire / 'bin'}:{env['PATH']}"
     env["PYTHONPATH"] = f"{podwire / 'lib'}{':' if env.get('PYTHONPATH') else ''}{env.get('PYTHONPATH', '')}"
     ours = {"PODWIRE_DIR": str(podwire), "PODWIRE_RUN_ID": attempt.run_id, "PODWIRE_ATTEMPT": str(attempt.number)}
+    ours |= {"PODWIRE_ARTEFACTS": str(final / ARTEFACTS)} if keeps_artefacts else {}
     return env | ours
 
 

@@ -10,17 +10,30 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+from app.domain.artefacts import Found, LeftOut
 from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused, PodwireError
 from app.domain.ports import Attempt, Link
 from app.launch.access import SEE_DOCTOR
 from app.launch.exec_link import Cluster, ExecLink
+from app.launch.exec_socket import ExecSocket
+from app.launch.gathering import received
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure, refusal, unavailable
 from app.launch.late import Latecomers, Tell, nobody
-from app.launch.manifest import DOMAIN, Shape, labels, make_pod, parse_name, pod_name, selector
+from app.launch.manifest import (
+    DOMAIN,
+    GATHER_COMMAND,
+    Shape,
+    keeps_artefacts,
+    labels,
+    make_pod,
+    parse_name,
+    pod_name,
+    selector,
+)
 from app.launch.pod_secrets import PodSecrets
 from app.launch.watch import PodWatch
 
@@ -28,6 +41,7 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 REMOVE_WITHIN_S = 1
+DIAL_WITHIN_S = 10.0
 RIGHTS_WITHIN_S, RIGHTS_EVERY_S = 6.0, 0.5
 ENDED = ("Failed", "Succeeded")
 
@@ -106,6 +120,23 @@ class KubernetesLauncher:
         if attempt.handle is None:
             raise LauncherUnavailable("The run's pod is not known yet.")
         return ExecLink(self._cluster, attempt, position, on_start)
+
+    def collect(self, attempt: Attempt, max_files: int, max_bytes: int) -> Iterator[Found | bytes | LeftOut]:
+        """Yield what the program left to be kept: a process beside it reads it (see domain.ports.Collector)."""
+        try:
+            pod = self._cluster.get(pod_name(attempt))
+            if str(pod["metadata"]["uid"]) != attempt.handle:
+                raise AttemptGone("the run's pod is gone.")
+            if not keeps_artefacts(pod):
+                return iter([LeftOut()])
+            command = [*GATHER_COMMAND, str(max_files), str(max_bytes)]
+            namespace = self._shape.namespace
+            connection, _ = self._api.dial(namespace, pod_name(attempt), "agent", command, DIAL_WITHIN_S)
+        except ApiFailure as failure:
+            if failure.missing:
+                raise AttemptGone("the run's pod is gone.") from failure
+            raise unavailable(failure) from failure
+        return received(ExecSocket(connection))
 
     def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> bool:
         """Delete the attempt's pod, if it is ours and the very one whose uid is stored. Raises: LauncherUnavailable.

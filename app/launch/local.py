@@ -18,12 +18,14 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from app.domain.artefacts import Found, LeftOut
 from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused
 from app.domain.ports import Attempt, Link
 from app.launch import folder as folders
+from app.launch.gathering import collected
 from app.launch.link import Remains, SocketLink
 
 logger = logging.getLogger(__name__)
@@ -43,9 +45,15 @@ TAKEN = "taken"
 class LocalLauncher:
     """Runs attempts under `root`. Any number of processes may use the same root at once."""
 
-    def __init__(self, root: Path, languages: Mapping[str, tuple[str, ...]], keep_removed_s: float) -> None:
-        """`languages` maps a language to its command; a removed attempt is remembered for `keep_removed_s`."""
+    def __init__(
+        self, root: Path, languages: Mapping[str, tuple[str, ...]], keep_removed_s: float, *, keeps_artefacts: bool = False
+    ) -> None:
+        """`languages` maps a language to its command; a removed attempt is remembered for `keep_removed_s`.
+
+        With `keeps_artefacts`, programs find a folder for what they want to be kept.
+        """
         root = root.resolve()
+        self._keeps_artefacts = keeps_artefacts
         self._languages, self._keep_removed_s = languages, keep_removed_s
         self._attempts, self._removed = root / "attempts", root / "removed"
         self._drafts, self._trash = root / "drafts", root / "trash"
@@ -79,7 +87,7 @@ class LocalLauncher:
         draft = self._drafts / uuid.uuid4().hex
         draft.mkdir(mode=0o700)
         try:
-            folders.fill(draft, folder, tombstone, attempt, self._languages)
+            folders.fill(draft, folder, tombstone, attempt, self._languages, keeps_artefacts=self._keeps_artefacts)
             os.rename(draft, folder)
         except UnicodeEncodeError as error:
             raise LaunchRefused("A text of the run is not valid Unicode.") from error
@@ -118,6 +126,10 @@ class LocalLauncher:
                 pause_s = min(PAUSE_S if time.monotonic() > begun + SOON_S else PAUSE_S / 5, pause_s * 1.2)
         except (OSError, subprocess.SubprocessError) as error:
             raise LauncherUnavailable(f"The run's agent could not be reached: {error}.") from error
+
+    def collect(self, attempt: Attempt, max_files: int, max_bytes: int) -> Iterator[Found | bytes | LeftOut]:
+        """Yield what the program left to be kept, from its own folder (see domain.ports.Collector)."""
+        return collected(self._attempts / folders.name_of(attempt), max_files, max_bytes)
 
     def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> bool:
         """End whatever of the attempt is still there and remove it, so that it can never start again.

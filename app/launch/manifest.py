@@ -30,6 +30,8 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 AGENT_HOME = "/opt/podwire/app/agent"
 AGENT_COMMAND = ["python3", "-I", "-S", f"{AGENT_HOME}/pod.py"]
 BRIDGE_COMMAND = ["python3", "-I", "-S", f"{AGENT_HOME}/bridge.py"]
+ARTEFACTS = "/artefacts"
+GATHER_COMMAND = ["python3", "-I", "-S", f"{AGENT_HOME}/gather.py", ARTEFACTS]
 MIB = 1024 * 1024
 ENDINGS = {"python": ".py", "bash": ".sh", "sh": ".sh", "node": ".js", "javascript": ".js", "ruby": ".rb", "perl": ".pl"}
 BACKSTOP_MARGIN_S = 30.0
@@ -65,6 +67,7 @@ class Shape:
     agent_memory_bytes: int = 128 * MIB
     waiting_s: float = 7 * 86400.0
     lost_node_s: int = 300
+    keeps_artefacts: bool = False
 
 
 def pod_name(attempt: Attempt) -> str:
@@ -139,6 +142,8 @@ def make_pod(attempt: Attempt, shape: Shape) -> Json:
         "containers": [_agent(attempt, shape, words[0]), _run(attempt, shape, words)],
         "volumes": _volumes(spec),
     }
+    if shape.keeps_artefacts:
+        _add_artefacts(pod, spec)
     pod |= _placing(shape)
     return {
         "apiVersion": "v1",
@@ -146,6 +151,20 @@ def make_pod(attempt: Attempt, shape: Shape) -> Json:
         "metadata": {"name": pod_name(attempt), "namespace": shape.namespace, "labels": labels(attempt, shape)},
         "spec": pod,
     }
+
+
+def _add_artefacts(pod: Json, spec: RunSpec) -> None:
+    """Give the program a folder for what it wants to be kept; the agent beside it may read it. It is of this pod alone."""
+    agent, run = pod["containers"]
+    pod["volumes"].append({"name": "artefacts", "emptyDir": {"sizeLimit": str(spec.disk_bytes)}})
+    agent["volumeMounts"].append({"name": "artefacts", "mountPath": ARTEFACTS, "readOnly": True})
+    run["volumeMounts"].append({"name": "artefacts", "mountPath": ARTEFACTS})
+    run["env"].append({"name": "PODWIRE_ARTEFACTS", "value": ARTEFACTS})
+
+
+def keeps_artefacts(pod: Json) -> bool:
+    """Say whether a pod was made with a folder for what is to be kept: it may have been made before any was."""
+    return any(volume.get("name") == "artefacts" for volume in pod["spec"].get("volumes") or [])
 
 
 def make_secret(attempt: Attempt, shape: Shape, pod_uid: str) -> Json:

@@ -5,25 +5,32 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from app.domain.admission import Limits
-from app.domain.ports import EventLog, Launcher, Nudges, Publisher, Uses
+from app.domain.artefacts import ArtefactRules
+from app.domain.ports import Collector, EventLog, Launcher, Nudges, Publisher, Uses
 from app.domain.retry import Retries
 from app.domain.run import Priority
 from app.domain.spec import SpecLimits
 from app.domain.tracing import NoTracer, Tracer
+from app.store.artefacts import ArtefactStore
 from app.store.chunks import ChunkStore
 from app.store.counters import Counters
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
 from app.store.runs import RunStore
 from app.store.users import UserStore
+from app.store.workspaces import Workspaces
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that a use case may need. `process_id` is a UUID of this process; times in seconds."""
+    """Everything that a use case may need. `process_id` is a UUID of this process; times in seconds.
+
+    Without `workspaces` this process sees no storage of artefacts.
+    """
 
     process_id: str
     runs: RunStore
+    artefacts: ArtefactStore
     chunks: ChunkStore
     questions: QuestionStore
     inputs: InputStore
@@ -43,5 +50,8 @@ class Services:
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 120.0
     keep_failed_s: float = 0.0
+    collector: Collector | None = None
+    workspaces: Workspaces | None = None
+    artefact_rules: ArtefactRules = field(default_factory=ArtefactRules)
     highest_priority: Priority = Priority.CRITICAL
     tracer: Tracer = field(default_factory=NoTracer)

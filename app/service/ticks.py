@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.domain.errors import PodwireError
 from app.domain.metrics import TICK_FAILURES
-from app.service import reconcile
+from app.service import artefacts, reconcile
 from app.service.dispatch import dispatch
 from app.service.services import Services
 
@@ -32,6 +32,8 @@ TICKS = (
     Tick("expire-questions", reconcile.expire_questions, every=0),
     Tick("remove-orphans", reconcile.remove_orphans, every=15),
     Tick("repair-queue", reconcile.repair_queue, every=15),
+    Tick("remove-artefacts", artefacts.remove_expired, every=15),
+    Tick("find-lost-artefacts", artefacts.find_unknown, every=21_600),
 )
 
 

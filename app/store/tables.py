@@ -355,6 +355,39 @@ audit = Table(
 )
 Index("ix_audit_subject", audit.c.subject, audit.c.number)
 
+# What the program of an attempt left to be kept. Its files are in the storage, in a folder that the token is part of.
+artefacts = Table(
+    "artefacts",
+    metadata,
+    _of_run(primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("state", String(16), nullable=False),
+    Column("began_at", Double, nullable=False),
+    # Until when it may be collected or removed by the process that is at it.
+    Column("until", Double),
+    Column("token", BigInteger, nullable=False, server_default="0"),
+    Column("storage", String(64), nullable=False, server_default=""),
+    Column("files", Integer, nullable=False, server_default="0"),
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("left_out", Integer, nullable=False, server_default="0"),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("removed_at", Double),
+)
+IS_HELD = artefacts.c.removed_at.is_(None)
+Index("ix_artefacts_age", artefacts.c.began_at, sqlite_where=IS_HELD, postgresql_where=IS_HELD)
+
+artefact_files = Table(
+    "artefact_files",
+    metadata,
+    _of_run(primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    # As JSON in ASCII: no name that a program chose can trouble a database.
+    Column("name", Text, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("modified_at", Double, nullable=False),
+)
+
 # Short leases of periodic work, so that one process of many does it at a time.
 ticks = Table(
     "ticks",

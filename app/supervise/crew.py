@@ -15,6 +15,7 @@ from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
 from app.store.runs import RunStore
 from app.supervise.archiver import Archiver
+from app.supervise.keeper import Keeper
 from app.supervise.leases import Leases
 from app.supervise.wakes import Wakes
 
@@ -41,7 +42,7 @@ class DatabaseClock:
 class Crew:
     """The collaborators of every supervisor in this process. `on_release` is called when a place has become free.
 
-    What is left of a failed attempt is kept for `keep_failed_s`, by the reconciler.
+    What is left of a failed attempt is kept for `keep_failed_s`, by the reconciler. Without a `keeper` no artefacts are kept.
     """
 
     process_id: str
@@ -63,4 +64,5 @@ class Crew:
     launch_within_s: float = 120.0
     keep_failed_s: float = 0.0
     tracer: Tracer = field(default_factory=NoTracer)
+    keeper: Keeper | None = None
     halt: threading.Event = field(default_factory=threading.Event)

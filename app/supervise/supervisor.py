@@ -22,6 +22,7 @@ from app.supervise.crew import Crew
 from app.supervise.dialogue import Dialogue
 from app.supervise.ending import Ending, began_after
 from app.supervise.facts import RECALLED_EVENTS, Facts
+from app.supervise.keeping import Keeping
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.runlog import RunLog
 from app.supervise.session import Acked, Action, Announce, Ask, End, HoldUp, Learnt, Move, Session, Tell, Write
@@ -303,6 +304,7 @@ class Supervisor:
         while self._tenure.persist(self._log.archive):
             pass
         self._recall_facts()
+        self._keep_artefacts()
         with self._crew.tracer.part("end", self._session.run) as part:
             part.note(status=end.outcome.status.value, reason=end.outcome.reason.value)
             over = self._ending.write(self._session.run, end, self._session.facts)
@@ -312,6 +314,12 @@ class Supervisor:
         if not kept:
             self._remove()
         self._crew.on_release()
+
+    def _keep_artefacts(self) -> None:
+        run, keeper = self._session.run, self._crew.keeper
+        if keeper is not None and run.started_at is not None:
+            with self._crew.tracer.part("keep", run):
+                Keeping(self._tenure, keeper, run, self._attempt).keep()
 
     def _dismiss(self, hears_within_s: float) -> None:
         """Tell the agent that it is done with; where nobody removes it, see that it has heard."""

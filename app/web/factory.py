@@ -9,7 +9,7 @@ from werkzeug.routing import BaseConverter
 from app.domain import subject
 from app.live.hub import Hub
 from app.service.services import Services
-from app.web import auth, errors, health, limits, openapi, output, pages, questions, queue, runs, sse, steering, stream
+from app.web import artefacts, auth, errors, health, limits, openapi, output, pages, questions, queue, runs, sse, steering, stream
 from app.web.context import WebContext
 from app.web.drain import Drain
 from app.web.sockets import Sockets
@@ -38,11 +38,11 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
     sockets = Sockets(settings.max_sockets, settings.max_sockets_per_user)
     app.extensions["podwire"] = WebContext(services, hub, settings, Drain(sockets, settings.drain_s))
-    app.url_map.converters.update(run=RunId, question=QuestionId)
+    app.url_map.converters.update(run=RunId, question=QuestionId, artefact=artefacts.ArtefactName)
     app.url_map.redirect_defaults = False
     errors.register(app)
     auth.register(app)
-    for module in (runs, questions, queue, steering, output, sse, health, openapi, limits):
+    for module in (runs, questions, queue, steering, output, artefacts, sse, health, openapi, limits):
         app.register_blueprint(module.bp)
     stream.register(app)
     pages.register(app)

@@ -16,11 +16,12 @@ from pydantic.json_schema import models_json_schema
 
 from app.web import resources as r
 from app.web import schemas as s
+from app.web.artefact_page import ArtefactPage
 
 bp = Blueprint("openapi", __name__)
 _JSON = "application/json"
 _REF = "#/components/schemas/{model}"
-_PLACES = {"run_id": "^r[a-z2-7]{19}$", "question_id": "^r[a-z2-7]{19}-[0-9]+-[0-9]+$"}
+_PLACES = {"run_id": "^r[a-z2-7]{19}$", "question_id": "^r[a-z2-7]{19}-[0-9]+-[0-9]+$", "name": "^.+$"}
 
 
 class FieldFault(BaseModel):
@@ -98,6 +99,23 @@ ROUTES: tuple[Route, ...] = (
         query=s.OutputQuery,
         answers=((200, "application/octet-stream"), (206, "application/octet-stream")),
         refusals=(404, 416, 422),
+        headers=(("Range", "One range of bytes, such as bytes=0-99 or bytes=-500."),),
+    ),
+    Route(
+        "get",
+        _RUN + "/artefacts",
+        "List the files that a run left to be kept",
+        query=s.ArtefactsQuery,
+        answers=((200, ArtefactPage),),
+        refusals=(400, 404, 410, 422),
+    ),
+    Route(
+        "get",
+        _RUN + "/artefacts/{name}",
+        "Download such a file, also in ranges",
+        query=s.ArtefactQuery,
+        answers=((200, "application/octet-stream"), (206, "application/octet-stream")),
+        refusals=(404, 410, 416, 422),
         headers=(("Range", "One range of bytes, such as bytes=0-99 or bytes=-500."),),
     ),
     Route(

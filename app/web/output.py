@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
 
 from app.domain.run import Run
 from app.service import look
 from app.web import reading
 from app.web.auth import current_person
 from app.web.context import context
+from app.web.ranges import asked_range, with_range
 from app.web.schemas import OutputQuery
 
 bp = Blueprint("output", __name__)
@@ -24,25 +24,10 @@ def output(run_id: str) -> Response:
     query = reading.query(OutputQuery)
     first, last = look.output_span(context().services, run, query.attempt)
     size = last - first
-    asked = _asked(size)
+    asked = asked_range(size, "the output")
     start, stop = asked or (0, size)
     response = Response(_bytes(run, first + start, first + stop), 206 if asked else 200, content_type=_type(query))
     return _with_headers(response, run, query, (start, stop, size))
-
-
-def _asked(size: int) -> tuple[int, int] | None:
-    """Return the one range that was asked for; None for all. Several ranges, or one that depends on a version, are all.
-
-    Raises: RequestedRangeNotSatisfiable.
-    """
-    asked = request.range
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1 or "If-Range" in request.headers:
-        return None
-    first, end = asked.ranges[0]
-    start, stop = (max(0, size + first), size) if first < 0 else (first, size if end is None else min(end, size))
-    if start >= stop:
-        raise RequestedRangeNotSatisfiable(size, description=f"Nothing is recorded there; the output has {size} bytes.")
-    return start, stop
 
 
 def _bytes(run: Run, start: int, stop: int) -> Iterator[bytes]:
@@ -66,8 +51,4 @@ def _with_headers(response: Response, run: Run, query: OutputQuery, span: tuple[
     name = run.id if query.attempt is None else f"{run.id}-{query.attempt}"
     disposition = "attachment" if query.download == "1" else "inline"
     response.headers["Content-Disposition"] = f'{disposition}; filename="{name}.log"'
-    response.headers["Accept-Ranges"] = "bytes"
-    response.content_length = stop - start
-    if response.status_code == 206:
-        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{size}"
-    return response
+    return with_range(response, start, stop, size)

@@ -296,6 +296,25 @@ class OutputQuery(Shape):
     download: Literal["0", "1"] = Field("0", description="1 = as a file")
 
 
+class ArtefactsQuery(Shape):
+    """Which artefacts, and which page of them."""
+
+    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="of which attempt; the last that left any")
+    limit: int = Field(100, ge=1, le=1000, strict=False)
+    cursor: str | None = Field(None, max_length=64, description="where the list goes on, from `next`")
+
+    @property
+    def after(self) -> int:
+        """The number of the last file that was listed."""
+        return 0 if self.cursor is None else sequence_of(self.cursor)
+
+
+class ArtefactQuery(Shape):
+    """Of which attempt a file is."""
+
+    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="of which attempt; the last that left any")
+
+
 class NoQuery(Shape):
     """Nothing."""
 

@@ -86,7 +86,7 @@ def observer(api: KubeApi, namespace: str) -> Iterator[Observer]:
 def shape(namespace: str) -> Shape:
     images = dict.fromkeys(LANGUAGES, RUN_IMAGE)
     kept = {"languages": LANGUAGES, "images": images, "default_image": RUN_IMAGE, "allowed_images": ("*",)}
-    return Shape(namespace, IMAGE, agent_cpu_request=0.01, **kept)  # type: ignore[arg-type]
+    return Shape(namespace, IMAGE, agent_cpu_request=0.01, keeps_artefacts=True, **kept)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from dataclasses import replace
 import pytest
 
 from app.agent.wire import Kind
-from app.domain.errors import AttemptGone, LaunchRefused
+from app.domain.artefacts import Found, LeftOut
+from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused, LinkLost
 from app.domain.ids import new_run_id
-from app.domain.ports import Attempt, Launcher
+from app.domain.ports import Attempt, CollectingLauncher, Launcher
 from tests.contract.attempts import Follower, attempt, bash, launched, python
 from tests.servers import wait_until
 
@@ -29,6 +30,36 @@ def gone(launcher: Launcher, stored: Attempt) -> bool:
         assert launcher.launch(stored) == stored.handle
     except AttemptGone:
         return True
+    return False
+
+
+def collected(
+    launcher: CollectingLauncher, what: Attempt, max_files: int = 100, max_bytes: int = 10_000_000
+) -> tuple[dict[bytes, bytes], LeftOut]:
+    """Return what the attempt left by its paths, and what was left out."""
+    files: dict[bytes, bytes] = {}
+    at, last = b"", None
+    for step in launcher.collect(what, max_files, max_bytes):
+        assert last is None, "nothing follows the end"
+        if isinstance(step, Found):
+            assert step.path not in files and 1.7e9 < step.modified_at < 4e9
+            at, files[step.path] = step.path, b""
+        elif isinstance(step, LeftOut):
+            last = step
+        else:
+            files[at] += step
+    assert last is not None
+    return files, last
+
+
+def is_gone(launcher: CollectingLauncher, what: Attempt) -> bool:
+    """Say whether nothing can be collected of the attempt any more."""
+    try:
+        collected(launcher, what)
+    except AttemptGone:
+        return True
+    except (LinkLost, LauncherUnavailable):
+        return False
     return False
 
 
@@ -173,6 +204,60 @@ class LauncherContract:
         wait_until(lambda: gone(launcher, stored), "the attempt was gone")
         launcher.launch(replace(stored, number=2, handle=None))
         assert launcher.present() == [(stored.run_id, 2)]
+
+    @pytest.mark.trap("W1")
+    @pytest.mark.trap("W3")
+    def test_what_a_program_leaves_is_collected_from_its_own_attempt(self, launcher: CollectingLauncher) -> None:
+        writes = 'cd "$PODWIRE_ARTEFACTS"; ls -A; mkdir -p sub/deep; echo $1 > same.txt; seq 200000 > sub/deep/numbers'
+        one, other = (launched(launcher, bash(writes, args=(word,), **SMALL)) for word in ("one", "other"))
+        for follower in (one, other):
+            follower.to_end()
+        second = launched(launcher, replace(one.attempt, number=2, handle=None))
+        second.to_end()
+        numbers = "".join(f"{number}\n" for number in range(1, 200001)).encode()
+        for follower, word in ((one, b"one\n"), (other, b"other\n"), (second, b"one\n")):
+            assert follower.output() == b"", "it begins empty"
+            for _ in range(2):
+                files, left = collected(launcher, follower.attempt)
+                assert files == {b"same.txt": word, b"sub/deep/numbers": numbers} and left == LeftOut()
+        launcher.remove(one.attempt)
+        wait_until(lambda: is_gone(launcher, one.attempt), "what was left was gone with its attempt")
+        assert collected(launcher, other.attempt)[0][b"same.txt"] == b"other\n"
+
+    @pytest.mark.trap("W4")
+    def test_hostile_files_are_left_out_or_taken_as_bytes(self, launcher: CollectingLauncher) -> None:
+        hostile = """cd "$PODWIRE_ARTEFACTS"
+            ln -s /etc/passwd link; ln -s / root; mkfifo fifo; mkdir locked; echo x > locked/x; chmod 0 locked
+            echo a > $'bad\\xff'; echo b > $'line\\nend'; echo c > '..x'; echo d > CON; echo e > con
+            echo f > "$(printf '%0250d' 0)"; truncate -s 20M sparse; mkdir empty"""
+        follower = launched(launcher, bash(hostile, **SMALL))
+        follower.to_end()
+        assert follower.output() == b""
+        files, left = collected(launcher, follower.attempt)
+        long = b"0" * 250
+        assert {path: data for path, data in files.items() if path != b"locked/x"} == {
+            b"bad\xff": b"a\n",
+            b"line\nend": b"b\n",
+            b"..x": b"c\n",
+            b"CON": b"d\n",
+            b"con": b"e\n",
+            long: b"f\n",
+        }
+        counts = {why: count for why, count in left.counts.items() if why != "unreadable"}
+        assert counts == {"links": 2, "special": 1, "bytes": 1} and not left.more
+
+    def test_the_limits_on_what_is_collected_hold(self, launcher: CollectingLauncher) -> None:
+        follower = launched(
+            launcher, bash('cd "$PODWIRE_ARTEFACTS"; for i in 1 2 3 4 5; do head -c 1000 /dev/zero > $i; done', **SMALL)
+        )
+        follower.to_end()
+        for limits, taken, left in (
+            ((3, 10_000), 3, {"files": 2}),
+            ((9, 2500), 2, {"bytes": 3}),
+            ((9, 5000), 5, {}),
+        ):
+            files, found = collected(launcher, follower.attempt, *limits)
+            assert (len(files), found.counts) == (taken, left)
 
     def test_others_are_left_alone(self, launcher: Launcher) -> None:
         one, other = (launched(launcher, bash("echo x; read -r line; echo $line", stdin=True, **SMALL)) for _ in range(2))

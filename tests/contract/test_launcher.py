@@ -25,7 +25,7 @@ LANGUAGES = {"python": ("python3",), "bash": ("bash",)}
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> Iterator[Launcher]:
-    made = LocalLauncher(tmp_path / "root", LANGUAGES, keep_removed_s=600)
+    made = LocalLauncher(tmp_path / "root", LANGUAGES, keep_removed_s=600, keeps_artefacts=True)
     yield made
     clear(made)
 

@@ -48,6 +48,11 @@ def value(given: object) -> str:
     return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
+def shown(name: str) -> str:
+    """Return a name that a program chose as it can be read: what is not printable is escaped."""
+    return name if name.isprintable() else json.dumps(name)
+
+
 FILTERS: dict[str, Callable[..., Any]] = {
     "moment": moment,
     "rfc3339": rfc3339,
@@ -55,4 +60,5 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "size": size,
     "status_words": status_words,
     "answer": value,
+    "shown": shown,
 }

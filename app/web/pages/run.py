@@ -7,16 +7,20 @@ from typing import Any
 
 from werkzeug.wrappers import Response as AnyResponse
 
+from app.domain.errors import ArtefactsRemoved
 from app.domain.evidence import phases, sentence
 from app.domain.question import QuestionState
 from app.domain.run import Priority, Run
-from app.service import look
+from app.service import artefacts, look
+from app.web.artefact_page import address
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages import schema_form
 from app.web.pages.output import tail
 from app.web.pages.site import page, pages
 from app.web.waits import waits
+
+SHOWN_FILES = 50
 
 
 @pages.get("/runs/<run:run_id>")
@@ -52,12 +56,25 @@ def run_values(run_id: str) -> dict[str, Any]:
         "attempts": look.attempts(services, run) if run.attempt > 1 else [],
         "use": look.use_of(services, run),
         "evidence": _evidence(run) if run.status.final else "",
+        **_artefacts(run),
         "questions": questions,
         "open_count": sum(question.state is QuestionState.OPEN for question in questions),
         "form_fields": schema_form.fields,
         "priorities": list(Priority),
         "new_id": secrets.token_hex,
     }
+
+
+def _artefacts(run: Run) -> dict[str, Any]:
+    """Return the first files that an ended run left, where it left any, or why they are not there any more."""
+    found = None
+    if run.status.final and run.started_at is not None:
+        try:
+            found = artefacts.listing(context().services, current_person(), run.id, limit=SHOWN_FILES)
+        except ArtefactsRemoved as error:
+            return {"artefacts": None, "artefacts_gone": error.detail}
+    some = found is not None and found.holding is not None and (found.files or found.holding.message)
+    return {"artefacts": found if some else None, "artefacts_gone": "", "address": address}
 
 
 def _evidence(run: Run) -> str:

@@ -72,8 +72,9 @@ async function refresh() {
   if (!response.ok) return;
   const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
   localTimes(fresh);
-  for (const id of ["part-head", "part-says", "part-use", "part-facts", "part-attempts"]) {
-    document.getElementById(id).replaceChildren(...fresh.getElementById(id).childNodes);
+  for (const id of ["part-head", "part-says", "part-use", "part-facts", "part-attempts", "part-artefacts"]) {
+    // A replica of another version may not have all of them.
+    document.getElementById(id)?.replaceChildren(...(fresh.getElementById(id)?.childNodes ?? []));
   }
   renewWhere("part-actions", fresh.getElementById("part-actions"));
   for (const card of fresh.querySelectorAll("#part-questions > article")) renewWhere(card.id, card);

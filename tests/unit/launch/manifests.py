@@ -41,7 +41,7 @@ def full(shape: Shape) -> Shape:
     images = {"python": shape.default_image, "bash": shape.default_image}
     changed = replace(shape, instance="other-1", images=images, user_id=65534, agent_cpu=0.5, agent_cpu_request=0.02)
     changed = replace(changed, tolerations=(toleration, {"operator": "Exists"}), pull_secrets=("first", "second"), waiting_s=60.5)
-    changed = replace(changed, lost_node_s=30)
+    changed = replace(changed, lost_node_s=30, keeps_artefacts=True)
     return replace(changed, node_selector={"kubernetes.io/os": "linux"}, service_account="default", agent_memory_bytes=64 * MIB)
 
 

@@ -83,6 +83,7 @@ EXPECTED = {
                     {"name": "podwire", "mountPath": "/podwire"},
                     {"name": "ask", "mountPath": "/podwire/ask"},
                     {"name": "spool", "mountPath": "/spool"},
+                    {"name": "artefacts", "mountPath": "/artefacts", "readOnly": True},
                 ],
             },
             {
@@ -101,6 +102,7 @@ EXPECTED = {
                     {"name": "PODWIRE_ATTEMPT", "value": "12"},
                     {"name": "PODWIRE_STDIN", "value": "1"},
                     {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": f"pw-{RUN}-12", "key": "TOKEN"}}},
+                    {"name": "PODWIRE_ARTEFACTS", "value": "/artefacts"},
                 ],
                 "resources": {
                     "requests": {"cpu": "1500m", "memory": "268435456", "ephemeral-storage": "20971520"},
@@ -116,6 +118,7 @@ EXPECTED = {
                     {"name": "ask", "mountPath": "/podwire/ask"},
                     {"name": "work", "mountPath": "/work"},
                     {"name": "tmp", "mountPath": "/tmp"},
+                    {"name": "artefacts", "mountPath": "/artefacts"},
                 ],
                 "workingDir": "/work",
             },
@@ -126,6 +129,7 @@ EXPECTED = {
             {"name": "spool", "emptyDir": {"sizeLimit": "72351744"}},
             {"name": "work", "emptyDir": {"sizeLimit": "20971520"}},
             {"name": "tmp", "emptyDir": {"sizeLimit": "20971520"}},
+            {"name": "artefacts", "emptyDir": {"sizeLimit": "20971520"}},
         ],
         "imagePullSecrets": [{"name": "first"}, {"name": "second"}],
         "runtimeClassName": "gvisor",

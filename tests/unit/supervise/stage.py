@@ -27,6 +27,7 @@ from app.store.tables import runs as runs_table
 from app.supervise.archiver import Archiver
 from app.supervise.claim import supervise
 from app.supervise.crew import Crew, DatabaseClock
+from app.supervise.keeper import Keeper
 from app.supervise.leases import Leases
 from app.supervise.wakes import Wakes
 from tests.unit.supervise.doubles import RUN_ID
@@ -145,6 +146,7 @@ class Stage:
         self.released: list[None] = []
         self.retries = retries or Retries(3, 4.0)
         self.keep_failed_s = 0.0
+        self.keeper: Keeper | None = None
         whole = RunSpec(**{"command": ("true",), **spec})  # type: ignore[arg-type]
         self.runs.submit(RUN_ID, ANN, whole, Priority.HIGH, Limits(), secrets=dict.fromkeys(whole.secrets, "s3cret"))
 
@@ -169,6 +171,7 @@ class Stage:
             retries=self.retries,
             launch_within_s=launch_within_s,
             keep_failed_s=self.keep_failed_s,
+            keeper=self.keeper,
         )
 
     def play(self, *deaths: str, launch_within_s: float = 0.0) -> Run:

@@ -21,6 +21,7 @@ from app.live.hub import Hub
 from app.live.memory import MemoryEventLog, MemoryNudges
 from app.live.uses import MemoryUses
 from app.service.services import Services
+from app.store.artefacts import ArtefactStore
 from app.store.chunks import ChunkStore
 from app.store.counters import Counters
 from app.store.engine import make_engine
@@ -29,6 +30,7 @@ from app.store.migrate import migrate
 from app.store.questions import QuestionStore
 from app.store.runs import RunStore
 from app.store.users import UserStore
+from app.store.workspaces import Workspaces
 from app.web.factory import create_app
 from config.settings import Settings
 
@@ -97,6 +99,7 @@ def make_services(settings: Settings, publisher: Publishing, limits: Limits) -> 
     return Services(
         process_id="process",
         runs=RunStore(engine),
+        artefacts=ArtefactStore(engine),
         chunks=ChunkStore(engine),
         questions=QuestionStore(engine),
         inputs=InputStore(engine),
@@ -107,6 +110,8 @@ def make_services(settings: Settings, publisher: Publishing, limits: Limits) -> 
         nudges=MemoryNudges(),
         publisher=publisher,
         launcher=cast(Any, None),
+        workspaces=Workspaces(Path(settings.workspaces_dir)) if settings.workspaces_dir else None,
+        artefact_rules=settings.artefact_rules(),
         limits=limits,
         spec_limits=settings.spec_limits(),
         max_questions=10,

@@ -1,0 +1,175 @@
+"""Keeping what a program left: before the end is told, whoever supervises, and never at the price of the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from app.domain.artefacts import ArtefactRules, ArtefactState, Found, Holding, LeftOut, folder_of
+from app.domain.errors import AttemptGone, LinkLost
+from app.domain.ports import Attempt
+from app.domain.retry import Retries, Retry
+from app.store.artefacts import ArtefactStore
+from app.store.engine import make_engine
+from app.store.tables import metadata
+from app.store.workspaces import Workspaces
+from app.supervise import keeping
+from app.supervise.keeper import Keeper
+from tests.unit.supervise.doubles import RUN_ID
+from tests.unit.supervise.stage import STARTED, Killed, Play, Stage, exit_with
+
+Steps = list[Found | bytes | LeftOut | BaseException]
+ONE: Steps = [Found(b"a", 1.5), b"12", b"34", Found(b"sub/\xff", 2.5), LeftOut({"links": 1})]
+
+
+@dataclass
+class PlayCollector:
+    """Gives what is written down for each attempt, one list for each time it is asked; the last one again and again."""
+
+    plays: dict[int, list[Steps]] = field(default_factory=dict)
+    asked: list[int] = field(default_factory=list)
+
+    def collect(self, attempt: Attempt, max_files: int, max_bytes: int) -> Iterator[Found | bytes | LeftOut]:
+        self.asked.append(attempt.number)
+        plays = self.plays[attempt.number]
+        for step in plays.pop(0) if len(plays) > 1 else plays[0]:
+            if isinstance(step, BaseException):
+                raise step
+            yield step
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    engine = make_engine(f"sqlite:///{tmp_path}/podwire.sqlite")
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "storage").mkdir()
+    return tmp_path / "storage"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeping, "RETRY_S", 0.0)
+
+
+def stage_of(
+    engine, root: Path, *plays: list[Steps], rules: ArtefactRules | None = None, parts: list[Play] | None = None, **spec
+):
+    stage = Stage(engine, *(parts or [Play([STARTED, exit_with(0)])]), **spec)
+    collector = PlayCollector(dict(enumerate(plays, 1)))
+    stage.keeper = Keeper(collector, Workspaces(root), ArtefactStore(engine), rules or ArtefactRules())
+    return stage, collector
+
+
+def holdings(stage: Stage) -> list[Holding]:
+    return stage.keeper.store.of_run(RUN_ID)
+
+
+def on_disk(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.glob("*/*/*/*")}
+
+
+def test_files_are_kept_before_the_end_is_told(engine, root):
+    stage, _ = stage_of(engine, root, [ONE])
+    removed_when_asked = []
+    real = stage.keeper.collector.collect
+    stage.keeper.collector.collect = lambda *words: removed_when_asked.append(stage.launcher.plays[1].removed) or real(*words)
+    run = stage.play()
+    (found,) = holdings(stage)
+    assert run.status == "succeeded" and removed_when_asked == [0]
+    assert (found.state, found.files, found.size_bytes, found.left_out) == (ArtefactState.KEPT, 2, 4, 1)
+    assert found.message == "Not kept: 1 (symbolic links)."
+    files = stage.keeper.store.files(RUN_ID, 1, 0, 10)
+    assert [(file.name, file.size_bytes, file.modified_at) for file in files] == [("a", 4, 1.5), ("sub/\\xff", 0, 2.5)]
+    assert folder_of(run) == ("ann", RUN_ID)
+    assert on_disk(root) == {f"ann/{RUN_ID}/1-1/000001-a": b"1234", f"ann/{RUN_ID}/1-1/000002-xff": b""}
+
+
+def test_a_lost_link_is_tried_again_from_the_beginning(engine, root):
+    stage, collector = stage_of(engine, root, [[Found(b"a", 1.0), b"half", LinkLost()], [Found(b"b", 1.0)], ONE])
+    assert stage.play().status == "succeeded"
+    assert collector.asked == [1, 1, 1] and holdings(stage)[0].files == 2 and len(on_disk(root)) == 2
+
+
+def test_a_supervisor_that_dies_over_it_leaves_it_to_the_next(engine, root):
+    stage, collector = stage_of(engine, root, [[Found(b"a", 1.0), b"half", Killed()], ONE])
+    leftover = root / "ann" / RUN_ID / "1-99" / "000001-a"
+    leftover.parent.mkdir(parents=True)
+    leftover.write_bytes(b"of a supervisor that was killed over it")
+    stage.play("here")
+    (found,) = holdings(stage)
+    assert collector.asked == [1, 1] and (found.token, found.files) == (2, 2)
+    assert set(on_disk(root)) == {f"ann/{RUN_ID}/1-2/000001-a", f"ann/{RUN_ID}/1-2/000002-xff"}
+
+
+def test_what_was_kept_is_not_collected_again_after_a_takeover(engine, root):
+    stage, collector = stage_of(engine, root, [ONE])
+    real, calls = stage.keeper.store.settle, []
+
+    def dies_after(*words):
+        real(*words)
+        calls.append(words)
+        raise Killed
+
+    stage.keeper.store.settle = dies_after
+    stage.play("after settling")
+    assert collector.asked == [1] and len(calls) == 1 and len(on_disk(root)) == 2
+    assert (holdings(stage)[0].token, holdings(stage)[0].files) == (1, 2), "the folder that SQL names is the one that is there"
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(AttemptGone("the run's pod is gone."), "is gone: the run's pod"), (LinkLost("no way."), "could not be kept: no way")],
+)
+def test_what_cannot_be_kept_is_told_and_the_run_ends(engine, root, fault, words):
+    stage, _ = stage_of(engine, root, [[Found(b"a", 1.0), b"x", fault]], rules=ArtefactRules(collect_within_s=0.0))
+    assert stage.play().status == "succeeded"
+    (found,) = holdings(stage)
+    assert (found.state, found.files) == (ArtefactState.LOST, 0) and words in found.message
+    assert on_disk(root) == {}
+
+
+def test_a_full_storage_holds_no_run_up(engine, root, monkeypatch):
+    stage, collector = stage_of(engine, root, [ONE])
+
+    def full(*words):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("app.store.workspaces.Draft.write", full)
+    assert stage.play().status == "succeeded"
+    assert holdings(stage)[0].message == "What the program left could not be kept: The storage of artefacts is full."
+    assert collector.asked == [1] and on_disk(root) == {}
+
+
+@pytest.mark.parametrize("steps", [[Found(b"a", 1.0), b"x" * 11], [Found(b"%d" % number, 1.0) for number in range(4)]])
+def test_the_limits_hold_whatever_the_other_side_sends(engine, root, steps):
+    stage, _ = stage_of(engine, root, [[*steps, LeftOut()]], rules=ArtefactRules(3, 10))
+    stage.play()
+    assert holdings(stage)[0].state is ArtefactState.LOST and on_disk(root) == {}
+
+
+@pytest.mark.trap("W1")
+def test_each_attempt_has_a_folder_of_its_own(engine, root):
+    parts = [Play([STARTED, exit_with(1)]), Play([STARTED, exit_with(0)])]
+    plays = [[Found(b"a", 1.0), b"first", LeftOut()]], [[Found(b"a", 1.0), b"second", LeftOut()]]
+    stage, collector = stage_of(engine, root, *plays, parts=parts, retry=Retry(2, ("NonZeroExit",)))
+    stage.retries = Retries(3, 0.0)
+    stage.play()
+    stage.play()
+    assert collector.asked == [1, 2] and [each.files for each in holdings(stage)] == [1, 1]
+    assert sorted(on_disk(root).values()) == [b"first", b"second"]
+
+
+def test_nothing_is_collected_of_an_attempt_whose_program_never_began(engine, root):
+    stage, collector = stage_of(engine, root, [ONE], parts=[Play([exit_with(127)])])
+    stage.play()
+    assert collector.asked == [] and holdings(stage) == []
