@@ -23,6 +23,7 @@
 {{- if and $of.enabled (gt (int $of.minReplicas) (int $of.maxReplicas)) }}{{ fail (printf "%s.minReplicas is more than %s.maxReplicas" $part $part) }}{{ end -}}
 {{- end -}}
 {{- if and $v.worker.keda.enabled (not $v.worker.keda.serverAddress) }}{{ fail "worker.keda.serverAddress is required with worker.keda.enabled" }}{{ end -}}
+{{- if and $v.app.workspaces.enabled (hasKey $v.settings "workspaces_dir") }}{{ fail "settings.workspaces_dir and app.workspaces.enabled exclude each other: the chart sets it to app.workspaces.mountPath" }}{{ end -}}
 {{- if and $v.ingress.enabled (not $v.ingress.host) }}{{ fail "ingress.host is required with ingress.enabled" }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required with httpRoute.enabled: the Gateways that it belongs to" }}{{ end -}}
 {{- if eq (include "podwire.runsNamespace" .) .Release.Namespace }}{{ fail "runs.namespace must not be the release's namespace: runs have theirs to themselves" }}{{ end -}}

@@ -8,6 +8,20 @@ fsGroup: 1000
 seccompProfile: {type: RuntimeDefault}
 {{- end -}}
 
+{{/* Where web and worker pods see the storage of artefacts: its mount, its volume. */}}
+{{- define "podwire.workspacesMount" -}}
+{{- if .Values.app.workspaces.enabled }}
+- {name: workspaces, mountPath: {{ .Values.app.workspaces.mountPath | quote }}}
+{{- end }}
+{{- end -}}
+
+{{- define "podwire.workspacesVolume" -}}
+{{- if .Values.app.workspaces.enabled }}
+- name: workspaces
+  persistentVolumeClaim: {claimName: {{ include "podwire.fullname" . }}-workspaces}
+{{- end }}
+{{- end -}}
+
 {{- define "podwire.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
@@ -44,6 +58,9 @@ valueFrom:
 {{- $_ := set $own "KUBE_DEFAULT_IMAGE" .Values.runs.defaultImage }}
 {{- $_ := set $own "KUBE_ALLOWED_IMAGES" (toJson .Values.runs.allowedImages) }}
 {{- $_ := set $own "KUBE_PULL_SECRETS" (toJson .Values.runs.pullSecrets) }}
+{{- if .Values.app.workspaces.enabled }}
+{{- $_ := set $own "WORKSPACES_DIR" .Values.app.workspaces.mountPath }}
+{{- end }}
 {{- range $name, $value := $own }}
 - name: PODWIRE_{{ $name }}
   value: {{ $value | quote }}
@@ -90,11 +107,14 @@ imagePullSecrets:
 {{- end }}
 securityContext:
   {{- include "podwire.podSecurity" . | nindent 2 }}
+  {{- if .root.Values.app.workspaces.enabled }}
+  fsGroupChangePolicy: OnRootMismatch
+  {{- end }}
 {{- end -}}
 
 {{/* Where a pod goes: (dict "root" $ "of" values "component" …). */}}
 {{- define "podwire.placement" -}}
-{{- if .of.spread }}
+{{- if and .of.spread (not (include "podwire.oneNode" .root)) }}
 topologySpreadConstraints:
   - maxSkew: 1
     topologyKey: kubernetes.io/hostname
@@ -103,8 +123,12 @@ topologySpreadConstraints:
       matchLabels:
         {{- include "podwire.selector" . | nindent 8 }}
 {{- end }}
+{{- $of := .of }}
+{{- if and (include "podwire.oneNode" .root) (not (dig "podAffinity" "" .of.affinity)) }}
+{{- $of = merge (dict "affinity" (merge (dict "podAffinity" (include "podwire.together" . | fromYaml)) .of.affinity)) .of }}
+{{- end }}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
-{{- with index $.of $key }}
+{{- with index $of $key }}
 {{ $key }}:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -115,6 +139,9 @@ topologySpreadConstraints:
 {{- define "podwire.podMetadata" -}}
 labels:
   {{- include "podwire.selector" . | nindent 2 }}
+  {{- if and (include "podwire.oneNode" .root) (has .component (list "web" "worker")) }}
+  podwire.dev/workspaces: {{ .root.Release.Name }}
+  {{- end }}
   {{- with merge (dict) .of.podLabels .root.Values.commonLabels }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -123,4 +150,13 @@ annotations:
   {{- with merge (dict) .of.podAnnotations .root.Values.commonAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- end -}}
+
+{{/* A volume that one node may mount holds web and workers there. The first of these pods chooses: its own label satisfies it. */}}
+{{- define "podwire.together" -}}
+requiredDuringSchedulingIgnoredDuringExecution:
+  - topologyKey: kubernetes.io/hostname
+    labelSelector:
+      matchLabels:
+        podwire.dev/workspaces: {{ .root.Release.Name }}
 {{- end -}}

@@ -8,6 +8,14 @@ true
 {{- end -}}
 {{- end -}}
 
+{{/* "true" where the storage of artefacts is a volume that only one node may mount, which web and workers share then. */}}
+{{- define "podwire.oneNode" -}}
+{{- $storage := .Values.app.workspaces -}}
+{{- if and $storage.enabled (not (has "ReadWriteMany" (default list $storage.accessModes))) -}}
+true
+{{- end -}}
+{{- end -}}
+
 {{- define "podwire.replicas" -}}
 {{- if kindIs "invalid" .Values.app.replicaCount -}}
 {{- ternary 2 1 (eq (include "podwire.severalAreSafe" .) "true") -}}
