@@ -137,6 +137,15 @@ def test_what_prevents_a_start_is_one_sentence(tmp_path: Path, fault: str) -> No
     assert (b"choose another with --port" if fault == "port" else b"cannot be used") in done.stderr
 
 
+def test_what_a_program_leaves_is_there_after_its_end(state: Path, running: subprocess.Popen[bytes]) -> None:
+    script = 'cd "$PODWIRE_ARTEFACTS" && mkdir sub && printf "a\\0b" > "sub/a b?" && touch empty'
+    run = command(state, "run", "--detach", "--", "sh", "-c", script).stdout.decode().strip()
+    until(lambda: b"kept until" in command(state, "artefacts", run).stderr)
+    listed = command(state, "artefacts", run)
+    assert [line.split()[0] for line in listed.stdout.decode().splitlines()] == ["0", "3"] and b"2 files, 3 bytes" in listed.stderr
+    assert command(state, "artefacts", run, "sub/a b?").stdout == b"a\0b"
+
+
 def test_output_is_exact_and_the_exit_code_is_the_program_s(state: Path, running: subprocess.Popen[bytes]) -> None:
     code = r"printf 'a\377\000b\r\n'; printf 'oops' >&2; exit 7"
     done = command(state, "run", "--", "sh", "-c", code)
