@@ -142,7 +142,8 @@ def test_what_a_program_leaves_is_there_after_its_end(state: Path, running: subp
     run = command(state, "run", "--detach", "--", "sh", "-c", script).stdout.decode().strip()
     until(lambda: b"kept until" in command(state, "artefacts", run).stderr)
     listed = command(state, "artefacts", run)
-    assert [line.split()[0] for line in listed.stdout.decode().splitlines()] == ["0", "3"] and b"2 files, 3 bytes" in listed.stderr
+    assert [line.split()[0] for line in listed.stdout.decode().splitlines()] == ["0", "3"]
+    assert b"2 files, 3 bytes" in listed.stderr
     assert command(state, "artefacts", run, "sub/a b?").stdout == b"a\0b"
 
 
