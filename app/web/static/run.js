@@ -54,6 +54,7 @@ new Stream(output.dataset.stream, {
   queue: (frame) => {
     const wait = document.getElementById("wait");
     if (wait) wait.textContent = frame.message;
+    else refreshSoon();
   },
   state: states,
 });
