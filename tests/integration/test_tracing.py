@@ -78,7 +78,7 @@ def collector() -> Iterator[Collector]:
 
 @pytest.fixture(scope="module")
 def traced(postgres: Postgres, collector: Collector) -> Iterator[Podwire]:
-    podwire = Podwire(postgres, web=1, workers=1, otlp_endpoint=collector.url)
+    podwire = Podwire(postgres, web=1, workers=1, otlp_endpoint=collector.url, retry_backoff_s=0.5)
     try:
         podwire.start()
         yield podwire
@@ -91,6 +91,28 @@ def submit(client: Client, script: str) -> str:
     env = {"KEY": {"value": "hidden-value", "secret": True}}
     body = {"script": script, "language": "bash", "env": env}
     return str(client.post("/v1/runs", body, {"traceparent": TRACEPARENT}).must(201, 202).json["id"])
+
+
+def test_each_attempt_has_its_spans_in_the_one_trace(traced: Podwire, collector: Collector) -> None:
+    client = traced.client()
+    body = {"script": "exit 3", "language": "bash", "retry": {"max_attempts": 2, "reasons": ["NonZeroExit"]}}
+    run = str(client.post("/v1/runs", body, {"traceparent": TRACEPARENT}).must(201, 202).json["id"])
+    client.wait_end(run)
+    wait_until(lambda: len(collector.of(run, "follow")) == 2, "the spans of both attempts have come")
+    (root,) = collector.of(run, "submit")
+    assert root.trace_id.hex() == TRACE
+    for name in ("queued", "dispatch", "claim", "launch", "follow", "end"):
+        spans = sorted(collector.of(run, name), key=lambda span: span.start_time_unix_nano)
+        assert [attribute(span, "attempt") for span in spans] == [1, 2], name
+        assert {span.trace_id for span in spans} == {root.trace_id}, name
+        assert all(span.parent_span_id == root.span_id for span in spans if name != "claim"), name
+        assert spans[0].end_time_unix_nano <= spans[1].start_time_unix_nano or name == "claim", name
+    sent_by = {attribute(span, "attempt"): span.span_id for span in collector.of(run, "dispatch")}
+    assert {attribute(span, "attempt"): span.parent_span_id for span in collector.of(run, "claim")} == sent_by
+    first, second = sorted(collector.of(run, "queued"), key=lambda span: span.start_time_unix_nano)
+    (ended, _) = sorted(collector.of(run, "end"), key=lambda span: span.start_time_unix_nano)
+    assert first.start_time_unix_nano < ended.start_time_unix_nano <= second.end_time_unix_nano
+    assert [attribute(span, "reason") for span in collector.of(run, "end")] == ["NonZeroExit", "NonZeroExit"]
 
 
 def must_hang_together(collector: Collector, run: str) -> None:
