@@ -100,8 +100,14 @@ def test_a_full_quota_delays_a_run_and_says_so(client: Client, api: KubeApi, nam
         watchers = watch(client, run), watch(client, tired)
         for watcher in watchers:
             assert watcher.wait_event("notice")[0]["code"] == "quota_exceeded"
-        wait = client.run(run)["wait"]
-        assert wait["position"] is None and "pods 0/0" in wait["message"], wait
+        wait = {
+            "position": None,
+            "message": "The cluster quota none is used up: pods 0/0; this run needs pods 1.",
+            "expected": None,
+        }
+        assert [client.at(replica).run(run)["wait"] for replica in range(3)] == [wait] * 3
+        told = watchers[0].transcript.waits
+        wait_for(lambda: told and (told[-1]["position"], told[-1]["message"]) == (None, wait["message"]))
         client.cancel(tired).must(200, 202)
         watchers[1].finish(b"")
         assert client.status(tired) == "cancelled"
@@ -110,4 +116,14 @@ def test_a_full_quota_delays_a_run_and_says_so(client: Client, api: KubeApi, nam
     finally:
         api.call("DELETE", f"{quotas}/none")
     watchers[0].finish(b"ran\n")
+    assert client.run(run)["wait"] is None
+
+
+def test_a_run_that_no_node_has_room_for_says_so(client: Client) -> None:
+    run = client.submit("echo never", cpu=4, memory="64Mi")
+    watcher = watch(client, run)
+    wait_for(lambda: (client.run(run)["wait"] or {}).get("message", "").startswith("No node has room for it: "))
+    wait_for(lambda: any(frame["message"].startswith("No node has room") for frame in watcher.transcript.waits))
+    client.cancel(run).must(200, 202)
+    watcher.finish(b"")
     assert client.run(run)["wait"] is None
