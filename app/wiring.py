@@ -151,6 +151,15 @@ def report_access(settings: Settings) -> None:
     log_lacking(lambda: KubeApi(1), settings.kube_namespace)
 
 
+def report_storage(services: Services) -> None:
+    """Log where the storage of artefacts cannot be used by this process. Never raises."""
+    try:
+        if services.workspaces is not None:
+            services.workspaces.storage_id()
+    except PodwireError as error:
+        logger.error("configuration error: %s", error.detail)
+
+
 def build_crew(services: Services, slots: int) -> Crew:
     """Return what the supervisors of a worker process share."""
 

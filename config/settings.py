@@ -158,6 +158,10 @@ class Settings:
             faults.append(f"PODWIRE_MAX_PRIORITY must be one of {', '.join(Priority)}")
         if not self.renew_s * 2 < self.lease_s:
             faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
+        if self.workspaces_dir and not Path(self.workspaces_dir).is_absolute():
+            faults.append("PODWIRE_WORKSPACES_DIR must be an absolute path")
+        least = {"workspaces_max_files": 1, "workspaces_max_bytes": 1, "workspaces_within_s": 0, "workspaces_keep_s": 0}
+        faults += [f"PODWIRE_{name.upper()} must be at least {n}" for name, n in least.items() if getattr(self, name) < n]
         try:
             self._languages()
         except (ValueError, AttributeError, TypeError):

@@ -12,7 +12,7 @@ from app.domain.metrics import DRAINING, PROCESSES, SLOTS, SUPERVISED
 from app.service.services import Services
 from app.service.ticks import keep_ticking
 from app.supervise.crew import Crew
-from app.wiring import build_crew, build_services, report_access
+from app.wiring import build_crew, build_services, report_access, report_storage
 from config.celery import make_celery
 from config.logging import set_up_logging
 from config.settings import Settings
@@ -89,6 +89,7 @@ def _init(**_: object) -> None:
         _worker.append(Worker(services, build_crew(services, settings.worker_concurrency)))
         worker().start()
         threading.Thread(target=report_access, args=(settings,), name="access", daemon=True).start()
+        threading.Thread(target=report_storage, args=(services,), name="storage", daemon=True).start()
     except Exception as error:
         # Celery would log it and go on: a worker that takes messages and can do nothing with them.
         logger.critical("the worker cannot start", exc_info=error)

@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
+from pathlib import Path
 
 from app.cli.client import Api
 from app.cli.errors import Refused, Stop
@@ -32,6 +33,8 @@ def doctor(options: argparse.Namespace) -> int:
         checks += [("database", lambda: _database(settings)), ("redis", lambda: _redis(settings))]
     if settings is not None:
         checks.append(("launcher", lambda: _launcher(settings)))
+    if settings is not None and settings.workspaces_dir and not options.cluster:
+        checks.append(("storage", lambda: _storage(settings)))
     results = [_run(name, check) for name, check in checks]
     if settings is not None and settings.launcher == "kubernetes":
         results += [_show(finding) for finding in _cluster(settings)]
@@ -135,3 +138,16 @@ def _launcher(settings: Settings) -> str:
     except OSError as error:
         raise Stop(f"{folder} cannot be written: {error.strerror}") from error
     return f"{settings.launcher}, languages {', '.join(json.loads(settings.languages))}"
+
+
+def _storage(settings: Settings) -> str:
+    from app.store.workspaces import Workspaces
+
+    folder = settings.workspaces_dir
+    identity = Workspaces(Path(folder)).storage_id()
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise Stop(f"{folder} cannot be written: {error.strerror}") from error
+    return f"artefacts in {folder}, storage {identity[:8]} (the same on every machine, or it is not shared)"

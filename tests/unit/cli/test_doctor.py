@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,16 @@ def test_a_cluster_is_not_examined_where_runs_use_none(
     monkeypatch.setenv("PODWIRE_LAUNCHER", "local")
     assert main(["doctor", "--cluster"]) == 1
     assert "PODWIRE_LAUNCHER=kubernetes" in capsys.readouterr().out
+
+
+def test_the_storage_of_artefacts_is_named_or_the_fault_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PODWIRE_LAUNCHER", "local")
+    monkeypatch.setenv("PODWIRE_DATABASE_URL", f"sqlite:///{tmp_path}/podwire.db")
+    monkeypatch.setenv("PODWIRE_WORKSPACES_DIR", str(tmp_path))
+    main(["doctor"])
+    assert f"ok      storage      artefacts in {tmp_path}, storage " in capsys.readouterr().out
+    monkeypatch.setenv("PODWIRE_WORKSPACES_DIR", str(tmp_path / "missing"))
+    assert main(["doctor"]) == 1
+    assert "failed  storage      The storage of artefacts is not there on this replica" in capsys.readouterr().out
