@@ -91,9 +91,9 @@ def remove_expired(services: Services) -> int:
     if services.workspaces is None or keep_s <= 0:
         return 0
     # Before anything is claimed: a worker without the storage leaves it to others.
-    services.workspaces.storage_id()
+    storage = services.workspaces.storage_id()
     until = time.monotonic() + ROUND_S
-    for run in services.artefacts.expired(keep_s, BATCH):
+    for run in services.artefacts.expired(keep_s, storage, BATCH):
         if time.monotonic() > until:
             break
         if services.artefacts.claim_removal(run.id, keep_s):

@@ -78,13 +78,21 @@ FILES = (
 )
 BY_NAME = select(*artefact_files.c).where(_FILE_OF_ATTEMPT, artefact_files.c.name == bindparam("wanted"))
 
-# The runs that ended long ago and have artefacts, the oldest first; none that has not ended, whatever its artefacts' age.
+# The runs that ended long ago and have artefacts, the oldest first; none that has not ended, whatever its artefacts' age, and
+# none whose artefacts are in another storage than the one at hand.
 _FREE = or_(artefacts.c.state != S.REMOVING.value, artefacts.c.until < db_now())
+_of_elsewhere = artefacts.alias()
+_ELSEWHERE = exists().where(
+    _of_elsewhere.c.run_id == runs.c.id,
+    _of_elsewhere.c.removed_at.is_(None),
+    _of_elsewhere.c.storage.not_in(["", bindparam("here")]),
+)
 _SOMETHING = or_(artefacts.c.state != S.KEPT.value, artefacts.c.files > 0)
 EXPIRED = (
     select(*runs.c)
     .where(
         runs.c.ended_at < db_now() - bindparam("keep_s"),
+        ~_ELSEWHERE,
         exists().where(
             artefacts.c.run_id == runs.c.id,
             IS_HELD,
@@ -182,10 +190,11 @@ class ArtefactStore:
 
     # --- the end of them
 
-    def expired(self, keep_s: float, limit: int) -> list[Run]:
-        """Return runs that ended more than `keep_s` ago and have artefacts which nobody removes at the moment."""
+    def expired(self, keep_s: float, storage: str, limit: int) -> list[Run]:
+        """Return runs that ended more than `keep_s` ago and have artefacts, in this storage, which nobody removes at the moment."""
+        values = {"keep_s": keep_s, "here": storage, "at_most": limit}
         with reading(self._engine) as connection:
-            return [run_of(row) for row in connection.execute(EXPIRED, {"keep_s": keep_s, "at_most": limit})]
+            return [run_of(row) for row in connection.execute(EXPIRED, values)]
 
     def claim_removal(self, run_id: str, keep_s: float) -> bool:
         """Take the removal of a run's artefacts on; True for one process, and only if the run ended more than `keep_s` ago."""

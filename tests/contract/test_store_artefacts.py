@@ -90,12 +90,13 @@ def test_only_what_ended_long_ago_is_removed_and_by_one(house, store, other_stor
     house.ended(fresh)
     aged(engine, old, 1000)
     aged(engine, live, 1_000_000)
-    assert [run.id for run in store.expired(500, 10)] == [old.id]
+    assert [run.id for run in store.expired(500, "disk-1", 10)] == [old.id]
+    assert store.expired(500, "disk-2", 10) == [], "who sees another storage removes nothing"
     for run in (fresh, live):
         assert store.claim_removal(run.id, 500) is False
     claims = [lambda one=one: one.claim_removal(old.id, 500) for one in (store, other_store) * 3]
     assert sorted(map(str, at_once(*claims))) == ["False"] * 5 + ["True"]
-    assert store.expired(500, 10) == [], "what one removes, others leave to it"
+    assert store.expired(500, "disk-1", 10) == [], "what one removes, others leave to it"
     assert store.of_run(old.id)[0].state is ArtefactState.REMOVING
     aged(engine, old, 1000)
     assert other_store.claim_removal(old.id, 500), "one that died over it does not keep it for ever"
@@ -103,7 +104,7 @@ def test_only_what_ended_long_ago_is_removed_and_by_one(house, store, other_stor
     store.removed(old.id)
     (found,) = store.of_run(old.id)
     assert found.state is ArtefactState.REMOVED and found.removed_at and store.files(old.id, 1, 0, 9) == []
-    assert store.expired(500, 10) == [] and store.claim_removal(old.id, 500) is False
+    assert store.expired(500, "disk-1", 10) == [] and store.claim_removal(old.id, 500) is False
     assert store.known([old.id, fresh.id, live.id, "r" + "a" * 19]) == {fresh.id, live.id}
     assert store.files(live.id, 1, 0, 9) == FILES
 
@@ -113,4 +114,4 @@ def test_attempts_that_left_nothing_are_no_work_for_ever(house, store, engine):
     store.settle(run, kept(store.begin(run, 9.0)[0], []))
     house.ended(run)
     aged(engine, run, 1000)
-    assert store.expired(500, 10) == []
+    assert store.expired(500, "disk-1", 10) == []
