@@ -191,7 +191,7 @@ class ArtefactStore:
     # --- the end of them
 
     def expired(self, keep_s: float, storage: str, limit: int) -> list[Run]:
-        """Return runs that ended more than `keep_s` ago and have artefacts, in this storage, which nobody removes at the moment."""
+        """Return runs that ended more than `keep_s` ago and have artefacts in this storage that nobody removes now."""
         values = {"keep_s": keep_s, "here": storage, "at_most": limit}
         with reading(self._engine) as connection:
             return [run_of(row) for row in connection.execute(EXPIRED, values)]
