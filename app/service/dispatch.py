@@ -79,4 +79,5 @@ def shown(run: Run, images: ImageRules | None) -> str:
     """
     spec = run.spec
     image = images.choose(spec.image, spec.language) if images else spec.image or spec.language or "command"
-    return repr({"owner": run.owner_name[:SHOWN], "priority": str(run.priority), "image": image[:SHOWN]})
+    # What nobody can choose the length of comes first: pages cut such texts.
+    return repr({"priority": str(run.priority), "owner": run.owner_name[:SHOWN], "image": image[:SHOWN]})
