@@ -53,11 +53,11 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def podwire() -> Iterator[Podwire]:
+def podwire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Podwire]:
     server = Postgres()
     try:
         server.start()
-        running = Podwire(server, web=2, workers=1)
+        running = Podwire(server, web=2, workers=1, workspaces_dir=tmp_path_factory.mktemp("storage"))
         try:
             running.start()
             yield running
