@@ -22,8 +22,8 @@ FIRST_FAILS = NOTED + '[ "$PODWIRE_ATTEMPT" -gt 1 ] || exit 3; echo done'
 
 @pytest.fixture(scope="module")
 def stubborn(postgres: Postgres) -> Iterator[Podwire]:
-    """A Podwire with one place, that gives a launch half a second and waits a second before a second attempt."""
-    settings = {"max_active": 1, "max_active_per_owner": 1, "retry_backoff_s": 1, "launch_within_s": 0.5}
+    """A Podwire with one place, that gives a launch half a second and waits three before a second attempt."""
+    settings = {"max_active": 1, "max_active_per_owner": 1, "retry_backoff_s": 3, "launch_within_s": 0.5}
     podwire = Podwire(postgres, web=3, workers=2, **settings)
     try:
         podwire.start()
