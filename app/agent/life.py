@@ -21,13 +21,14 @@ from app.agent.server import Client, ClientGone, Listener
 from app.agent.spool import Spool, SpoolFailed
 from app.agent.stdin import Stdin
 from app.agent.use import Gauge, Group, Reading
-from app.agent.wire import HEARTBEAT_S, Kind
+from app.agent.wire import HEARTBEAT_S, MAX_OUTPUT, Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_BYTES = 64 * 1024
+# With the bytes of a character that was not complete, still one record.
+READ_BYTES = MAX_OUTPUT - 3
 DRAIN_BYTES = 1024 * 1024
 LOOK_AT_DESK_S = 0.5
 PIPES_OPEN_S = 2.0

@@ -1,6 +1,6 @@
 """From what was read of the program's pipes to records: when to write one, and where to cut. No I/O and no clock.
 
-The first bytes after silence become a record at once; what follows within 50 ms is gathered. Records hold at most 16 KB,
+The first bytes after silence become a record at once; what follows within 50 ms is gathered. Records hold at most 64 KB,
 keep the order in which the bytes were read across both streams, and do not cut a UTF-8 character: up to three bytes at
 the end wait for their rest, but not for longer than 50 ms.
 """

@@ -11,7 +11,7 @@ from enum import IntEnum
 
 HEADER = struct.Struct(">IBd")
 MAX_PAYLOAD = 1024 * 1024
-MAX_OUTPUT = 16 * 1024
+MAX_OUTPUT = 64 * 1024
 HEARTBEAT_S = 5.0
 
 
@@ -78,15 +78,17 @@ class Decoder:
         """
         rest, frames, start = self._rest, [], 0
         rest += data
-        while len(rest) - start >= HEADER.size:
-            length, kind, time = HEADER.unpack_from(rest, start)
-            if length > self._max_payload:
-                raise FrameError(f"A frame of {length} bytes; at most {self._max_payload} are accepted.")
-            end = start + HEADER.size + length
-            if end > len(rest):
-                break
-            frames.append((kind, time, bytes(rest[start + HEADER.size : end])))
-            start = end
+        # Through a view, every payload is copied once.
+        with memoryview(rest) as view:
+            while len(rest) - start >= HEADER.size:
+                length, kind, time = HEADER.unpack_from(rest, start)
+                if length > self._max_payload:
+                    raise FrameError(f"A frame of {length} bytes; at most {self._max_payload} are accepted.")
+                end = start + HEADER.size + length
+                if end > len(rest):
+                    break
+                frames.append((kind, time, bytes(view[start + HEADER.size : end])))
+                start = end
         del rest[:start]
         return frames
 

@@ -29,12 +29,13 @@ class FrameReader:
         """Return the frames that are complete now. Raises: FrameError."""
         rest, start, found = self._rest, 0, []
         rest += data
-        while (frame := _head(rest, start)) is not None:
-            opcode, begin, end = frame
-            if end > len(rest):
-                break
-            found.append((opcode, bytes(memoryview(rest)[begin:end])))
-            start = end
+        with memoryview(rest) as view:
+            while (frame := _head(rest, start)) is not None:
+                opcode, begin, end = frame
+                if end > len(rest):
+                    break
+                found.append((opcode, bytes(view[begin:end])))
+                start = end
         del rest[:start]
         return found
 

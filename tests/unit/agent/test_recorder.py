@@ -47,8 +47,8 @@ def test_no_character_is_cut_however_it_was_read(characters, step):
 
 def test_a_large_read_of_characters_is_cut_between_them():
     sink = Sink()
-    sink.recorder.feed(1, b"x" + "😀".encode() * 10_000, 0.0)
-    assert [len(data) for _, data in sink.records] == [16381, 16384, 7236]
+    sink.recorder.feed(1, b"x" + "😀".encode() * 40_000, 0.0)
+    assert [len(data) for _, data in sink.records] == [65533, 65536, 28932]
     for _, data in sink.records:
         data.decode()
 

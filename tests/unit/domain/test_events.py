@@ -30,6 +30,13 @@ def test_output_survives_its_encoding_whatever_the_bytes(data: bytes, offset: in
     assert b"\n" not in payload
 
 
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=300), st.integers(0, 2**40))
+def test_output_is_encoded_as_the_json_package_would(text: str, offset: int) -> None:
+    payload = encode(3, 7, 1.5, Kind.OUTPUT, output_fields("stdout", offset, text.encode()))
+    head = {"epoch": 3, "seq": 7, "kind": "output", "time": 1.5, "stream": "stdout", "offset": offset, "text": text}
+    assert payload == json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+
+
 def test_a_frame_holds_the_payloads_verbatim() -> None:
     payloads = [encode(1, n, 0.0, Kind.NOTICE, {"code": "x"}) for n in (1, 2)]
     assert [event["seq"] for event in json.loads(join_payloads(payloads))["events"]] == [1, 2]
