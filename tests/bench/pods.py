@@ -1,6 +1,7 @@
 """The plain side of the benchmarks on Kubernetes: bare pods made with the kubernetes client; and Podwire on the same cluster.
 
 A bare pod has one container: the image, the command and the limits of the run that it is measured beside, and nothing else.
+A twin has a second one besides, which sleeps: the containers, limits and volumes of a run's pod, without what the agent does.
 """
 
 from __future__ import annotations
@@ -23,6 +24,13 @@ from tests.bench.stack import MANY, Stack
 AGENT_IMAGE = os.environ.get("PODWIRE_TEST_IMAGE", "localhost/podwire:dev")
 RUN_IMAGE = os.environ.get("PODWIRE_TEST_RUN_IMAGE", "docker.io/library/python:3.11-slim-bookworm")
 ASK_EVERY_S = 0.01
+VOLUMES = ("tmp", "podwire", "ask", "spool", "work")
+SLEEPER = {
+    "name": "agent",
+    "image": AGENT_IMAGE,
+    "command": ["/bin/busybox", "sleep", "3600"],
+    "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "128Mi"}},
+}
 WITHIN_S = 120.0
 
 
@@ -70,24 +78,26 @@ class BarePods:
             return bool(self._api.read_namespaced_service_account("default", self.namespace))
         return False
 
-    def create(self, command: Sequence[str], size: Size) -> str:
+    def create(self, command: Sequence[str], size: Size, *, twin: bool = False) -> str:
         """Create a pod and return its name; it may not have started yet."""
         name = f"bare-{uuid.uuid4().hex[:12]}"
+        sizes = VOLUMES if twin else VOLUMES[:1]
         container = {
             "name": "run",
             "image": RUN_IMAGE,
             "imagePullPolicy": "IfNotPresent",
             "command": list(command),
             "resources": {"requests": size.limits(), "limits": size.limits()},
-            "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+            "volumeMounts": [{"name": volume, "mountPath": f"/{volume}"} for volume in sizes],
         }
+        containers = [{**container, **SLEEPER}, container] if twin else [container]
         spec = {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
-            "containers": [container],
-            "volumes": [{"name": "tmp", "emptyDir": {}}],
+            "containers": containers,
+            "volumes": [{"name": volume, "emptyDir": {}} for volume in sizes],
         }
         self._api.create_namespaced_pod(self.namespace, {"metadata": {"name": name}, "spec": spec})
         return name
@@ -105,9 +115,9 @@ class BarePods:
         raise SystemExit(f"pod {name} wrote nothing")
 
     def begun(self) -> int:
-        """Return how many pods have a container that runs or has run."""
+        """Return how many pods have a container `run` that runs or has run."""
         pods = self._api.list_namespaced_pod(self.namespace, resource_version="0").items
-        states = [status.state for pod in pods for status in pod.status.container_statuses or ()]
+        states = [each.state for pod in pods for each in pod.status.container_statuses or () if each.name == "run"]
         return sum(state.running is not None or state.terminated is not None for state in states)
 
     def clear(self) -> None:

@@ -9,8 +9,10 @@ import argparse
 import base64
 import http.client
 import json
+import select
 import time
 from collections.abc import Callable
+from typing import IO
 
 from websocket import create_connection
 
@@ -20,6 +22,7 @@ from tests.bench.pods import BarePods, Size, both, kubectl
 MIB = 1024 * 1024
 LINE = "0123456789 abcdefghijklmnopqrstuvwxyz ABCDEFGHIJKLMNOPQRSTUVWXYZ, the same line again"
 READ_BYTES = 256 * 1024
+LOGS_WITHIN_S, SILENCE_S = 120.0, 20.0
 SIZE = Size(cpu=1.0, memory_bytes=128 * MIB)
 
 Taken = tuple[int, float]
@@ -48,24 +51,33 @@ def run(options: argparse.Namespace) -> None:
 
 def _drain(bare: BarePods, *words: str) -> Taken:
     with kubectl("-n", bare.namespace, *words) as process:
-        return _read(process.stdout)  # type: ignore[arg-type]
+        if process.stdout is None:
+            raise SystemExit("kubectl has no output")
+        taken = _read(process.stdout)
+        process.kill()
+    return taken
 
 
 def _logs(bare: BarePods, script: str) -> Taken:
     pod = bare.create(("sh", "-c", script), SIZE)
+    until = time.monotonic() + LOGS_WITHIN_S
     # kubectl refuses until the container is there; what was written before is given all the same.
     while (taken := _drain(bare, "logs", "-f", pod))[0] == 0:
+        if time.monotonic() > until:
+            raise SystemExit("no log was had")
         time.sleep(0.05)
     return taken
 
 
-def _read(stream: object) -> Taken:
-    read = stream.read  # type: ignore[attr-defined]
-    first = read(READ_BYTES)
-    began, total = time.monotonic(), len(first)
-    while data := read(READ_BYTES):
+def _read(stream: IO[bytes]) -> Taken:
+    """Read to the end, or to a long silence: `logs -f` can wait for ever for what the node has rotated away."""
+    began = last = 0.0
+    total = 0
+    while select.select([stream], [], [], SILENCE_S)[0] and (data := stream.read(READ_BYTES)):
+        last = time.monotonic()
+        began = began or last
         total += len(data)
-    return total, time.monotonic() - began
+    return total, max(last - began, 1e-3)
 
 
 def _own(port: int, token: str, script: str, count: int) -> Taken:
