@@ -30,7 +30,7 @@ class Keeping:
         """Touch nothing yet."""
         self._tenure, self._keeper, self._run, self._attempt = tenure, keeper, run, attempt
         self._place = folder_of(run)
-        self._check_at = 0.0
+        self._check_at = self._until = 0.0
 
     def keep(self) -> None:
         """Keep what there is. A failure of the storage or of the link is recorded, not raised. Raises: Fenced, Drained."""
@@ -38,7 +38,7 @@ class Keeping:
         holding, left_s = tenure.persist(lambda: keeper.store.begin(run, keeper.rules.collect_within_s))
         if holding.state is not ArtefactState.COLLECTING:
             return
-        until = time.monotonic() + left_s
+        self._until = time.monotonic() + left_s
         while True:
             try:
                 return self._collect(holding)
@@ -46,7 +46,7 @@ class Keeping:
                 return self._lose(holding, f"What the program left is gone: {error.detail}")
             except (LauncherUnavailable, LinkLost, WorkspacesUnavailable) as error:
                 logger.warning("run %s: artefacts not kept yet: %s", run.id, error.detail)
-                if time.monotonic() > until or error.facts.get("full"):
+                if time.monotonic() > self._until or error.facts.get("full"):
                     return self._lose(holding, f"What the program left could not be kept: {error.detail}")
             tenure.check()
             tenure.pause(RETRY_S)
@@ -96,9 +96,13 @@ class Keeping:
         raise LinkLost("The list of what the program left ended too early.")
 
     def _stay(self) -> None:
-        if time.monotonic() >= self._check_at:
+        """Go on while the claim and the time last. Raises: Fenced, Drained, LinkLost."""
+        now = time.monotonic()
+        if now > self._until:
+            raise LinkLost("It took too long.")
+        if now >= self._check_at:
             self._tenure.check()
-            self._check_at = time.monotonic() + CHECK_EVERY_S
+            self._check_at = now + CHECK_EVERY_S
 
     def _tidy(self) -> None:
         try:

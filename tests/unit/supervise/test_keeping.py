@@ -131,11 +131,23 @@ def test_what_was_kept_is_not_collected_again_after_a_takeover(engine, root):
     [(AttemptGone("the run's pod is gone."), "is gone: the run's pod"), (LinkLost("no way."), "could not be kept: no way")],
 )
 def test_what_cannot_be_kept_is_told_and_the_run_ends(engine, root, fault, words):
-    stage, _ = stage_of(engine, root, [[Found(b"a", 1.0), b"x", fault]], rules=ArtefactRules(collect_within_s=0.0))
+    stage, _ = stage_of(engine, root, [[Found(b"a", 1.0), b"x", fault]], rules=ArtefactRules(collect_within_s=0.5))
     assert stage.play().status == "succeeded"
     (found,) = holdings(stage)
     assert (found.state, found.files) == (ArtefactState.LOST, 0) and words in found.message
     assert on_disk(root) == {}
+
+
+def test_a_collection_that_takes_too_long_is_given_up(engine, root):
+    def endless(attempt, max_files, max_bytes):
+        yield Found(b"a", 1.0)
+        while True:
+            yield b""
+
+    stage, collector = stage_of(engine, root, [ONE], rules=ArtefactRules(collect_within_s=0.2))
+    collector.collect = endless
+    assert stage.play().status == "succeeded"
+    assert holdings(stage)[0].message == "What the program left could not be kept: It took too long." and on_disk(root) == {}
 
 
 def test_a_full_storage_holds_no_run_up(engine, root, monkeypatch):
