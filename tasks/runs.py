@@ -12,12 +12,11 @@ from app.domain.subject import about
 from app.supervise.claim import supervise
 from app.supervise.tenure import Drained
 from tasks.celery_app import app, worker
-from tasks.requests import Shown
 
 logger = logging.getLogger(__name__)
 
 
-@app.task(name="runs.supervise", bind=True, Request=Shown)
+@app.task(name="runs.supervise", bind=True)
 def supervise_run(self: Task, run_id: object = None, *_: object, **__: object) -> None:
     """Supervise the run, or leave it to the process that does. A draining worker gives the message back.
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.helm.charts import one, render
-from tests.helm.test_chart import EVERYTHING, OF_OTHERS
+from tests.helm.test_chart import EVERYTHING, HPA, OF_OTHERS
 
 NAMESPACES = ("podwire", "podwire-runs")
 
@@ -37,7 +37,9 @@ def places() -> Iterator[dict[str, str]]:
         kubectl("delete", "namespace", "--wait=false", *found.values())
 
 
-@pytest.mark.parametrize("values", [{}, {"app.allowMultiReplica": False}, EVERYTHING], ids=["defaults", "recreate", "everything"])
+@pytest.mark.parametrize(
+    "values", [{}, {"app.allowMultiReplica": False}, EVERYTHING, HPA], ids=["defaults", "recreate", "everything", "hpa"]
+)
 def test_the_server_takes_every_manifest_without_a_warning(places: dict[str, str], values: dict[str, Any]) -> None:
     for home in NAMESPACES:
         objects = [o for o in render(values) if o["kind"] not in OF_OTHERS | {"Namespace"}]
