@@ -53,11 +53,13 @@ class RunSpec:
 
         What came later is left out where it is not used: so such a spec has the form, and the hashes, that it had before.
         """
-        stored = asdict(self)
+        stored: dict[str, object] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         if not self.secrets:
             del stored["secrets"]
         if self.retry is None:
             del stored["retry"]
+        else:
+            stored["retry"] = asdict(self.retry)
         return stored
 
     @classmethod

@@ -38,7 +38,7 @@ def submit_run() -> Response:
         asked.priority,
         secrets=asked.secrets(),
         idempotency_key=key,
-        request_hash=asked.fingerprint(context().settings.secret_key),
+        request_hash=asked.fingerprint(context().settings.secret_key) if key else None,
         traceparent=request.headers.get("traceparent"),
     )
     return _accepted(done)
