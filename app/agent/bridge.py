@@ -8,7 +8,6 @@ import os
 import select
 import sys
 import time
-from contextlib import suppress
 
 SOCKET = "/spool/agent.sock"
 CHUNK_BYTES = 256 * 1024
@@ -68,6 +67,13 @@ def _connect(connection: _socket.socket, path: str) -> None:
     connection.connect(path)
 
 
+def _enlarge(pipe: int) -> None:
+    try:  # noqa: SIM105  # contextlib takes longer to import than everything else here
+        fcntl.fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
+    except OSError:
+        pass  # not a pipe, or more than the user's pipes may hold
+
+
 def main(path: str) -> int:
     """Connect and carry; 1 when there is no agent to connect to."""
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
@@ -77,8 +83,7 @@ def main(path: str) -> int:
         to_agent, from_agent = connection.fileno(), os.dup(connection.fileno())
         for fd in (to_agent, 1):
             os.set_blocking(fd, False)
-        with suppress(OSError):  # not a pipe, or more than the user's pipes may hold
-            fcntl.fcntl(1, F_SETPIPE_SZ, PIPE_BYTES)
+        _enlarge(1)
         carry([Way(0, to_agent), Way(from_agent, 1)])
     except OSError as error:
         print(f"bridge: {error.strerror}", file=sys.stderr)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import random
 import select
 import threading
 import time
@@ -27,7 +28,7 @@ from app.launch.following import Bell, Follower
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.manifest import BRIDGE_COMMAND, Shape, pod_name, script_name
-from app.launch.news import Notice, code_of, notices
+from app.launch.news import Notice, Turns, code_of, notices
 from app.launch.verdict import Verdict, judge, never
 from app.launch.watch import PodWatch
 
@@ -37,10 +38,14 @@ Json = dict[str, Any]
 # How long a connection on which nobody speaks is kept: longer after each, for a busy node is not helped by one more process.
 DIAL_WITHIN_S, LONGEST_DIAL_S = 2.0, 15.0
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 1.0
+# So many agents are dialled before the watch shows that they run. Of more, each is only dialled then, or after this time: a try
+# that comes too early costs a busy node a tenth of what the pod does.
+FEW, CROWDED_PAUSE_S = 4, 10.0
 LOOK_EVERY_S = 5.0
 PULLING = "Its image is being pulled."
 BEGUN = (Kind.STARTED, Kind.EXIT)
-NEWS_AFTER_S, NEWS_EVERY_S = 1.5, 2.0
+# An API server reads all events of a namespace to find those of one pod: the links of a process take turns.
+NEWS_AFTER_S, NEWS_EVERY_S, NEWS_APART_S = 1.5, 2.0, 0.5
 LASTING_S = {"ImagePullFailed": 60.0, "LaunchFailed": 30.0, "NodeLost": 20.0}
 # Rights may be given while runs wait for them.
 FORBIDDEN_S = 30.0
@@ -55,6 +60,7 @@ class Cluster:
     """What the links of one process share.
 
     `said` remembers the notices of each pod, so that none is said twice, `faults` since when each has one: they outlive links.
+    `awaited` are the links whose agent has not answered yet.
     """
 
     api: KubeApi
@@ -62,6 +68,13 @@ class Cluster:
     watch: PodWatch
     said: dict[str, set[str]] = field(default_factory=dict)
     faults: dict[str, tuple[str, float]] = field(default_factory=dict)
+    awaited: set[object] = field(default_factory=set)
+    turns: Turns = field(default_factory=lambda: Turns(NEWS_APART_S))
+
+    @property
+    def crowd(self) -> float:
+        """How many times more agents are awaited than a few; at least 1."""
+        return max(1.0, len(self.awaited) / FEW)
 
     def forget(self, uid: str) -> None:
         """Keep nothing more of the pod."""
@@ -88,8 +101,8 @@ class ExecLink:
         self._name, self._uid = pod_name(attempt), str(attempt.handle)
         self._bell, self._follower = Bell(), Follower(position)
         self._socket: ExecSocket | None = None
-        self._heard = self._told_exit = self._told_why = self._over = False
-        self._dialled_at = self._dial_at = 0.0
+        self._heard = self._shown = self._told_exit = self._told_why = self._over = False
+        self._give_up_at = self._dial_at = 0.0
         self._pause_s, self._patience_s = FIRST_PAUSE_S, DIAL_WITHIN_S
         self._look_at = 0.0
         self._called, self._changed = threading.Event(), threading.Event()
@@ -101,6 +114,9 @@ class ExecLink:
         self._held: str | None = None
         self._known: Json = {}
         self._ask_at = time.monotonic() + NEWS_AFTER_S
+        cluster.awaited.add(self)
+        if cluster.crowd > 1:
+            self._dial_at = time.monotonic() + CROWDED_PAUSE_S
         cluster.watch.follow(self._name, self._on_change)
 
     # --- the port
@@ -138,6 +154,7 @@ class ExecLink:
 
     def close(self) -> None:
         """Give the connection up; the attempt runs on. Idempotent."""
+        self._cluster.awaited.discard(self)
         self._cluster.watch.unfollow(self._name, self._on_change)
         if self._exited:  # the pod may be kept, but there is nothing more to tell of it
             self._cluster.said.pop(self._uid, None)
@@ -175,13 +192,15 @@ class ExecLink:
             return []
         if records:
             self._heed(records)
-        if not self._heard and time.monotonic() > self._dialled_at + self._patience_s:
+        if not self._heard and time.monotonic() > self._give_up_at:
+            logger.debug("%s: the agent did not answer in time", self._name)
             self._hang_up()
             self._patience_s = min(LONGEST_DIAL_S, self._patience_s * 2)
         return records
 
     def _heed(self, records: list[Record]) -> None:
         self._heard = True
+        self._cluster.awaited.discard(self)
         if self._unsent and self._socket:
             self._socket.send(b"".join(self._unsent))
             self._unsent.clear()
@@ -194,7 +213,7 @@ class ExecLink:
             self._started, self._ask_at = True, time.monotonic() if self._pulls else float("inf")
 
     def _dial(self) -> None:
-        self._dialled_at = time.monotonic()
+        self._give_up_at = time.monotonic() + min(LONGEST_DIAL_S, self._patience_s * self._cluster.crowd)
         try:
             shape = self._cluster.shape
             connection, _ = self._cluster.api.dial(shape.namespace, self._name, "agent", BRIDGE_COMMAND, DIAL_WITHIN_S)
@@ -208,7 +227,8 @@ class ExecLink:
             self._socket = ExecSocket(connection)
             follow = json.dumps({"from": self._position}).encode()
             self._socket.send(wire.encode(Kind.FOLLOW, time.time(), follow))
-        self._dial_at = time.monotonic() + self._pause_s
+        crowded = self._cluster.crowd > 1 and not self._shown
+        self._dial_at = time.monotonic() + (CROWDED_PAUSE_S if crowded else self._pause_s)
         self._pause_s = min(LONGEST_PAUSE_S, self._pause_s * 1.3)
 
     def _count_refusal(self, failure: ApiFailure) -> None:
@@ -253,13 +273,16 @@ class ExecLink:
         if not self._changed.is_set() and time.monotonic() < self._look_at:
             return
         self._look_at = time.monotonic() + LOOK_EVERY_S
-        if self._changed.is_set():
-            self._changed.clear()
-            self._dial_at = min(self._dial_at, time.monotonic())
+        changed = self._changed.is_set()
+        self._changed.clear()
         pod = self._cluster.watch.pod(self._name, self._uid) or self._asked_for()
         if pod is not None:
+            verdict = judge(pod)
+            if verdict.agent_runs and (changed or not self._shown):
+                self._dial_at = min(self._dial_at, time.monotonic())
+            self._shown = self._shown or verdict.agent_runs
             self._learn(facts_of(pod))
-            self._act_on(judge(pod))
+            self._act_on(verdict)
 
     def _asked_for(self) -> Json | None:
         """Return the pod from the API server itself; None when that cannot be asked, or there is none any more."""
@@ -330,7 +353,10 @@ class ExecLink:
     def _ask_for_news_if_due(self) -> None:
         """Ask for the pod's events while the program takes its time to start; nobody needs them otherwise."""
         if (self._pulls or not self._started) and time.monotonic() >= self._ask_at:
-            self._ask_for_news()
+            if self._cluster.turns.take(time.monotonic()):
+                self._ask_for_news()
+            else:
+                self._ask_at = time.monotonic() + random.uniform(0.5, 1.5) * NEWS_APART_S
 
     def _tell_fault(self, reason: str, message: str) -> None:
         fault = Notice(f"fault-{reason}", code_of(reason), message)

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.agent.place import FILE_NAME
+from app.agent.place import FILE_NAME, HOOK
 from app.domain.errors import LaunchRefused
 from app.domain.images import ImageRules
 from app.domain.ports import Attempt
@@ -254,7 +254,7 @@ def _agent(attempt: Attempt, shape: Shape, program: str) -> Json:
     args = [*(_literal(word) for word in words), "uid=$(POD_UID)"]
     disk = str(_spool_bytes(spec))
     memory = str(shape.agent_memory_bytes)
-    hook = ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]
+    hook = ["/bin/busybox", "sh", "-c", HOOK]
     return {
         "name": "agent",
         "image": shape.agent_image,

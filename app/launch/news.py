@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,23 @@ class Notice:
     id: str
     code: str
     message: str
+
+
+class Turns:
+    """Lets one of many ask, and the next no sooner than `apart_s` later. Thread-safe."""
+
+    def __init__(self, apart_s: float) -> None:
+        """Let the first one ask at once."""
+        self._apart_s, self._free_at = apart_s, 0.0
+        self._lock = threading.Lock()
+
+    def take(self, now: float) -> bool:
+        """Say whether it is the caller's turn; then it is nobody's for a while."""
+        with self._lock:
+            if now < self._free_at:
+                return False
+            self._free_at = now + self._apart_s
+            return True
 
 
 def notices(events: Iterable[dict[str, Any]]) -> list[Notice]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from app.domain.ids import new_run_id
 from app.domain.ports import Attempt, Record
 from app.domain.spec import RunSpec
 from app.launch import exec_link
-from app.launch.exec_link import FIRST_PAUSE_S, Cluster, ExecLink
+from app.launch.exec_link import CROWDED_PAUSE_S, FEW, FIRST_PAUSE_S, Cluster, ExecLink
 from app.launch.kube_api import KubeApi
 from app.launch.manifest import Shape, pod_name
 from app.launch.watch import PodWatch
@@ -41,11 +42,16 @@ def cluster(tmp_path: Path) -> Iterator[FakeCluster]:
 
 
 @pytest.fixture
-def connect(cluster: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ExecLink]]:
+def shared(cluster: FakeCluster) -> Cluster:
+    """Return what the links share."""
+    api, shape = KubeApi(kubeconfig=cluster.kubeconfig), Shape("runs", "image")
+    return Cluster(api, shape, PodWatch(api, "runs", "all"))
+
+
+@pytest.fixture
+def connect(shared: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ExecLink]]:
     """Makes links; what the cluster knows is asked for often."""
     monkeypatch.setattr(exec_link, "LOOK_EVERY_S", 0.1)
-    api, shape = KubeApi(kubeconfig=cluster.kubeconfig), Shape("runs", "image")
-    shared = Cluster(api, shape, PodWatch(api, "runs", "all"))
     made: list[ExecLink] = []
 
     def connect(position: int = 0, attempt: Attempt = ATTEMPT) -> ExecLink:
@@ -131,6 +137,29 @@ def test_a_connection_on_which_nobody_answers_is_given_up_later_each_time(
     assert all(gap > 0.95 * 0.3 * 2**number for number, gap in enumerate(kept)), kept
     cluster.mute = False
     assert payloads(read(link, Kind.STDOUT)) == [b"one"]
+
+
+def test_where_many_agents_are_awaited_each_is_dialled_once_the_cluster_shows_that_it_runs(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], shared: Cluster
+) -> None:
+    shared.awaited.update(range(FEW))
+    cluster.pod = pod(status={"phase": "Pending"})
+    link = connect()
+    for _ in range(3):
+        link.read(0.1)
+    assert cluster.dials == []
+    cluster.change(pod())
+    began = time.monotonic()
+    read(link, Kind.HEARTBEAT)
+    assert (len(cluster.dials), cluster.dials[0] < began + CROWDED_PAUSE_S / 2) == (1, True)
+    assert link not in shared.awaited
+
+
+def test_a_link_that_is_given_up_awaits_nothing(connect: Callable[..., ExecLink], shared: Cluster) -> None:
+    link = connect()
+    assert link in shared.awaited
+    link.close()
+    assert not shared.awaited
 
 
 def test_commands_wait_for_an_agent_that_is_not_there_yet(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.agent.place import HOOK
 from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
@@ -56,11 +57,7 @@ EXPECTED = {
                 "command": ["python3", "-I", "-S", "/opt/podwire/app/agent/pod.py"],
                 "args": ["command=python3", "output_limit=67108864", "backstop_s=92.5", *AGENT_ARGS],
                 "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}],
-                "lifecycle": {
-                    "postStart": {
-                        "exec": {"command": ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]}
-                    }
-                },
+                "lifecycle": {"postStart": {"exec": {"command": ["/bin/busybox", "sh", "-c", HOOK]}}},
                 "resources": {
                     "requests": {"cpu": "50m", "memory": "134217728", "ephemeral-storage": "150994944"},
                     "limits": {"cpu": "1", "memory": "134217728", "ephemeral-storage": "150994944"},

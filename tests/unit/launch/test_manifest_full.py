@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from app.agent.place import HOOK
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.manifest import make_pod, spec_hash
@@ -65,11 +66,7 @@ EXPECTED = {
                 "command": ["python3", "-I", "-S", "/opt/podwire/app/agent/pod.py"],
                 "args": ["command=sh", "output_limit=4194304", "backstop_s=121", "linger_s=86400", "stdin=1", UID],
                 "env": [{"name": "POD_UID", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.uid"}}}],
-                "lifecycle": {
-                    "postStart": {
-                        "exec": {"command": ["/bin/busybox", "sh", "-c", "until [ -e /podwire/ready ]; do sleep 0.02; done"]}
-                    }
-                },
+                "lifecycle": {"postStart": {"exec": {"command": ["/bin/busybox", "sh", "-c", HOOK]}}},
                 "resources": {
                     "requests": {"cpu": "20m", "memory": "67108864", "ephemeral-storage": "72351744"},
                     "limits": {"cpu": "500m", "memory": "67108864", "ephemeral-storage": "72351744"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.launch.news import Notice, code_of, notices
+from app.launch.news import Notice, Turns, code_of, notices
 
 
 def event(name: str, reason: str, message: str, at: str, **more: Any) -> dict[str, Any]:
@@ -34,3 +34,8 @@ def test_codes_look_like_the_others() -> None:
         "image_pull_failed",
         "back_off",
     ]
+
+
+def test_of_many_that_ask_at_once_one_may_and_later_another() -> None:
+    turns = Turns(0.5)
+    assert [turns.take(now) for now in (10.0, 10.0, 10.4, 10.5, 10.6, 11.0)] == [True, False, False, True, False, True]
