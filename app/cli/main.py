@@ -172,6 +172,10 @@ def _add_components(commands: Commands) -> None:
     doctor.add_argument(
         "--cluster", action="store_true", help="only what runs on Kubernetes need: rights, room, images, probe runs"
     )
+    does = "send a real run through the service and answer its question, on the server"
+    tested = _add(commands, "selftest", "selftest:selftest", does)
+    tested.add_argument("url", metavar="URL", help="where the service is, as its users reach it")
+    tested.add_argument("--within", type=float, default=180, metavar="SECONDS", help="how long that may take (default 180)")
     flower = _add(commands, "flower", "watching:flower", "watch the workers with Flower")
     flower.add_argument("--address", default="127.0.0.1")
     flower.add_argument("--port", type=int, default=5555)

@@ -46,3 +46,8 @@ annotations:
 {{- end -}}
 {{- end -}}
 {{- end -}}
+
+{{/* Where the service is, from within the cluster. */}}
+{{- define "podwire.url" -}}
+http://{{ include "podwire.fullname" . }}.{{ .Release.Namespace }}:{{ int .Values.service.port }}
+{{- end -}}

@@ -8,9 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import event, select, text
+from alembic.script import ScriptDirectory
+from sqlalchemy import event, inspect, select, text
 
 from app.domain.errors import StoreUnavailable
 from app.store import migrate as migrate_module
@@ -46,6 +48,34 @@ def test_three_processes_that_migrate_at_once_leave_one_schema(empty_database_ur
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == [], "the migrations lead to exactly the tables"
     engine.dispose()
+
+
+@pytest.mark.trap("D16")
+def test_every_migration_only_adds(empty_database_url):
+    """The former version works on the newer tables: it finds all that it knows, and may leave out all that it does not."""
+    engine, config = make_engine(empty_database_url), migrate_module._config()
+    before = {}
+    for script in reversed(list(ScriptDirectory.from_config(config).walk_revisions())):
+        with begin(engine) as connection:
+            config.attributes["connection"] = connection
+            command.upgrade(config, script.revision)
+            after = shape(connection)
+        for table, columns in before.items():
+            known, now = dict(columns), dict(after[table])
+            assert {name: now.get(name) for name in known} == known, f"{script.revision} changes {table}"
+            required = [name for name, (_, nullable, default) in now.items() if not nullable and default is None]
+            assert set(required) <= set(known), f"{script.revision}: {table} has a new column without a default"
+        before = after
+    engine.dispose()
+
+
+def shape(connection):
+    """Return every table's columns with what matters to whoever writes them."""
+    seen = inspect(connection)
+    return {
+        table: {one["name"]: (str(one["type"]), one["nullable"], one["default"]) for one in seen.get_columns(table)}
+        for table in seen.get_table_names()
+    }
 
 
 @pytest.mark.trap("D16")

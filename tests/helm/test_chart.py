@@ -32,8 +32,7 @@ EVERYTHING: dict[str, Any] = {
 HPA = {**EVERYTHING, "worker.keda.enabled": False, "worker.autoscaling.enabled": True}
 OF_OTHERS = {"ScaledObject", "ServiceMonitor", "PrometheusRule", "HTTPRoute"}
 VERSIONS = ["1.29", "1.31", "1.33", "1.35", "1.37"]
-# A container of run's image that must start as its own user.
-PODS = ("Deployment", "Job")
+PODS = ("Deployment", "Job", "Pod")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -152,12 +151,17 @@ def test_what_cannot_work_is_refused_by_name(values: dict[str, Any], message: st
 
 def pods(objects: Objects) -> list[dict[str, Any]]:
     """Return the spec of every pod that the chart makes."""
-    return [o["spec"]["template"]["spec"] for o in objects if o["kind"] in PODS]
+    return [spec_of(o) for o in objects if o["kind"] in PODS]
+
+
+def spec_of(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return the spec of the manifest's pod."""
+    return dict(manifest["spec"] if manifest["kind"] == "Pod" else manifest["spec"]["template"]["spec"])
 
 
 def test_every_pod_is_restricted() -> None:
     found = pods(render(EVERYTHING))
-    assert len(found) == 6
+    assert len(found) == 7
     for pod in found:
         assert pod["securityContext"]["runAsNonRoot"] is True and pod["enableServiceLinks"] is False
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -170,9 +174,7 @@ def test_every_pod_is_restricted() -> None:
 def test_only_web_and_workers_have_a_token() -> None:
     objects = [o for o in render(EVERYTHING) if o["kind"] in PODS]
     with_token = {
-        o["metadata"]["labels"]["app.kubernetes.io/component"]
-        for o in objects
-        if o["spec"]["template"]["spec"]["automountServiceAccountToken"]
+        o["metadata"]["labels"]["app.kubernetes.io/component"] for o in objects if spec_of(o)["automountServiceAccountToken"]
     }
     assert with_token == {"web", "worker"}
 
@@ -243,6 +245,26 @@ def test_migrations_are_one_job_of_the_revision_and_no_hook() -> None:
         assert wait["args"] == ["migrate", "--wait", "600"]
     commands = [c["args"] for pod in pods(objects) for c in pod["containers"]]
     assert [words for words in commands if words[0] == "migrate"] == [["migrate"]]
+
+
+def test_a_pod_for_helm_test_asks_the_service_and_gets_no_requests() -> None:
+    objects = render({"service.port": 81})
+    pod, service = one(objects, "Pod"), one(objects, "Service")
+    assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert pod["spec"]["containers"][0]["args"] == ["selftest", f"http://{service['metadata']['name']}.podwire:81"]
+    assert service["spec"]["ports"][0]["port"] == 81
+    assert not set(service["spec"]["selector"].items()) <= set(pod["metadata"]["labels"].items())
+
+
+def test_a_drain_waits_for_runs() -> None:
+    budget = one([o for o in render() if o["metadata"].get("namespace") == "podwire-runs"], "PodDisruptionBudget")
+    # The quota could never let so many pods be.
+    assert budget["spec"] == {"minAvailable": 2**31 - 1, "selector": {}}
+    assert not [
+        o
+        for o in render({"runs.podDisruptionBudget.enabled": False})
+        if o["metadata"].get("namespace") == "podwire-runs" and o["kind"] == "PodDisruptionBudget"
+    ]
 
 
 def test_runs_are_denied_everything_unless_a_switch_says_so() -> None:

@@ -73,6 +73,7 @@ class Watcher(threading.Thread):
         self.transcript = transcript or Transcript()
         self.closes: list[int | None] = []
         self.refusals: list[Refused] = []
+        self.unreached: list[OSError] = []
         self.connects = 0
         self.error: BaseException | None = None
         self._random = random.Random(seed)
@@ -99,7 +100,11 @@ class Watcher(threading.Thread):
             self.error = error
 
     def _follow_socket(self) -> None:
-        connection = open_socket(self.client, self.run_id, self.transcript.position, skip_utf8_validation=True)
+        try:
+            connection = open_socket(self.client, self.run_id, self.transcript.position, skip_utf8_validation=True)
+        except OSError as error:
+            self.unreached.append(error)
+            raise
         self._connected(connection)
         leave_at = self._leave_at()
         try:
@@ -119,8 +124,7 @@ class Watcher(threading.Thread):
         connection = http.client.HTTPConnection(str(address.hostname), address.port, timeout=TIMEOUT_S)
         resume = {"Last-Event-ID": self.transcript.position} if self.transcript.seq else {}
         try:
-            connection.request("GET", f"/v1/runs/{self.run_id}/events", headers={**self.client.authorization(), **resume})
-            response = connection.getresponse()
+            response = self._asked(connection, {**self.client.authorization(), **resume})
             if response.status != 200:
                 raise Refused(response.status, response.read())
             self._connected(connection)
@@ -128,6 +132,14 @@ class Watcher(threading.Thread):
         finally:
             self._connection = None
             connection.close()
+
+    def _asked(self, connection: http.client.HTTPConnection, headers: dict[str, str]) -> http.client.HTTPResponse:
+        try:
+            connection.request("GET", f"/v1/runs/{self.run_id}/events", headers=headers)
+            return connection.getresponse()
+        except OSError as error:
+            self.unreached.append(error)
+            raise
 
     def _read_events(self, response: http.client.HTTPResponse, leave_at: float) -> None:
         fields: dict[str, str] = {}

@@ -55,7 +55,7 @@ def trial(podwire: Podwire, ground: Ground, chaos: Chaos, plan: Plan) -> Verdict
             subjects[-1].start()
         time.sleep(0.1)
     villain.join(plan.duration_s + 120)
-    _wait_for_ends(subjects, time.monotonic() + END_WITHIN_S)
+    wait_for_ends(subjects, time.monotonic() + END_WITHIN_S)
     for subject in subjects:
         subject.give_up.clear()
         subject.judge()
@@ -66,7 +66,8 @@ def trial(podwire: Podwire, ground: Ground, chaos: Chaos, plan: Plan) -> Verdict
     return Verdict(_table(chaos, tally, ground, len(subjects), plan), tally.complaints)
 
 
-def _wait_for_ends(subjects: list[Subject], deadline: float) -> None:
+def wait_for_ends(subjects: list[Subject], deadline: float) -> None:
+    """Wait until every run has ended and every watcher knows, or until the monotonic time; whoever goes on then is stopped."""
     for subject in subjects:
         subject.join(max(0.0, deadline - time.monotonic()))
         for watcher in subject.watchers:
