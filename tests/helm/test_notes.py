@@ -38,6 +38,7 @@ def test_the_next_step_and_nothing_unsafe() -> None:
         ({"ingress.enabled": True, "ingress.host": "h"}, "UNSAFE: ingress.tlsSecret"),
         ({"redis.url": "redis://h", "redis.existingSecret": ""}, "UNSAFE: database.url or redis.url"),
         ({}, "WARNING: runs have no image"),
+        ({}, "NOTE: app.preStopDelaySeconds is 0"),
     ],
 )
 def test_what_is_unsafe_is_said(values: dict[str, Any], words: str) -> None:
