@@ -46,7 +46,7 @@ def test_every_manifest_is_what_the_schema_says(version: str, values: dict[str, 
 
 
 def test_everything_has_every_kind() -> None:
-    text = "".join(path.read_text() for path in (HELM / "templates").glob("*.yaml"))
+    text = "".join(path.read_text() for path in (HELM / "templates").rglob("*.yaml"))
     kinds = {line.removeprefix("kind: ") for line in text.splitlines() if line.startswith("kind: ")}
     assert kinds == {one["kind"] for one in render(EVERYTHING)} >= OF_OTHERS
 
