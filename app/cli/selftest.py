@@ -40,8 +40,8 @@ _SCRIPTS = {
 _COMMAND = ["/podwire/busybox", "sh", "-c", _SHELL]
 # What to look at when the run stops moving, by where it stands.
 _ADVICE: dict[str, str] = {
-    Status.QUEUED: "No worker takes it, or the queue is paused or full: look at the workers' logs and at podwire queue.",
-    Status.STARTING: "Its place does not come up: podwire doctor --cluster, in a worker's pod, says why.",
+    Status.QUEUED: "The queue is paused or full: look at podwire queue.",
+    Status.STARTING: "No worker takes it, or its place does not come up: look at the workers, and at podwire doctor --cluster.",
     Status.WAITING: "Its answer does not arrive: look at the workers' logs.",
     Status.RUNNING: "Its output does not arrive: look at Redis, and at the workers' logs.",
 }

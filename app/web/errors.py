@@ -61,7 +61,9 @@ def problem(status: int, code: str, detail: str, **facts: object) -> Response:
 
 def _of_ours(error: PodwireError) -> Response:
     if error.status >= 500:
-        logger.warning("answered %s: %s", error.code, error.detail)
+        # Ours says what it means to people; only the driver's, in its first line, says what to look at.
+        cause = str(error.__cause__ or "").partition("\n")[0]
+        logger.warning("answered %s: %s%s", error.code, error.detail, f" ({cause})" if cause else "")
     facts = {name: value for name, value in fields_of(error).items() if name not in ("code", "message")}
     if error.retryable:
         facts.setdefault("retry_after_s", RETRY_AFTER_S)

@@ -122,6 +122,8 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "podwire.selector" . | nindent 8 }}
+    # Each version by itself: the pods that an upgrade replaces do not push all new ones onto one node.
+    matchLabelKeys: [pod-template-hash]
 {{- end }}
 {{- $of := .of }}
 {{- if and (include "podwire.oneNode" .root) (not (dig "podAffinity" "" .of.affinity)) }}

@@ -68,8 +68,15 @@ class Front:
                 continue
             server.settimeout(None)
             self.passed[chosen.name] += 1
-            for ends in ((client, server), (server, client)):
-                threading.Thread(target=_carry, args=ends, daemon=True).start()
+            threading.Thread(target=_connect, args=(client, server), daemon=True).start()
+
+
+def _connect(client: socket.socket, server: socket.socket) -> None:
+    with client, server:
+        back = threading.Thread(target=_carry, args=(server, client), daemon=True)
+        back.start()
+        _carry(client, server)
+        back.join()
 
 
 def _carry(source: socket.socket, target: socket.socket) -> None:

@@ -100,7 +100,7 @@ def test_a_replica_takes_over_from_another_and_nobody_is_refused(other_podwire: 
         for watcher in watchers:
             told = watcher.finish(expected)
             assert (told.gaps, told.duplicates, told.ends) == (0, 0, 1)
-        assert [watcher.closes for watcher in watchers if watcher.kind == "ws"] == [[1012], [1012]]
+        assert [watcher.closes[0] for watcher in watchers if watcher.kind == "ws"] == [1012, 1012]
         assert (front.passed["A"], front.turned_away, poll.faults) == (taken, 0, [])
 
 
@@ -117,8 +117,8 @@ def test_a_replica_that_leaves_is_alive_and_not_ready(other_podwire: Callable[..
 
     assert (status("/readyz"), status("/livez")) == (200, 200)
     # It stays until this stream is dismissed.
-    run = podwire.client().submit("sleep 60")
-    watcher = watch(podwire.client_of(podwire.client().person), run)
+    client = podwire.client()
+    watcher = watch(client, client.submit("sleep 60"))
     watcher.wait_connected()
     podwire.web[0].send(signal.SIGTERM)
     wait_until(lambda: status("/readyz") == 503, "it was not ready any more")

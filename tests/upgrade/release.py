@@ -105,7 +105,7 @@ class Release:
     def state(self) -> str:
         """Return what the pods are and say, for a report."""
         told = [self._quiet("get", "pods", "-o", "wide"), self._quiet("get", "events", "--sort-by=.lastTimestamp")]
-        for component in ("migrations", "web", "worker", "selftest"):
+        for component in ("migrations", "web", "worker", "selftest", "dev-postgres"):
             told.append(self._quiet("logs", "-l", f"app.kubernetes.io/component={component}", "--all-containers", "--tail=15"))
         return "\n".join(told)
 
