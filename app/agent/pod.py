@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Obey = Callable[[dict[str, object]], str | None]
 
-SHARED, SPOOL = "/podwire", "/spool"
+SHARED, SPOOL, ARTEFACTS = "/podwire", "/spool", "/artefacts"
 HOLD_S = 5.0
 MAX_NOTE_BYTES = 64 * 1024
 
@@ -230,6 +230,9 @@ class PodLife(Life):
             self._recorder.flush(time.monotonic(), everything=True)
             self._end(self._exit, self._use)
 
+    def _measures(self, usage: object) -> dict[str, object]:
+        return super()._measures(usage) | left_artefacts(ARTEFACTS)
+
     def _signal(self, number: int) -> None:
         """Signal the program and all its children; one that has not started never will."""
         if self._let_go:
@@ -250,6 +253,17 @@ class PodLife(Life):
             self._drain()
             self._record(Kind.NOTICE, {key: value for key, value in body.items() if key != "id"})
         return None
+
+
+def left_artefacts(path: str) -> dict[str, object]:
+    """Say whether there is anything in the folder; nothing where there is no such folder."""
+    try:
+        with os.scandir(path) as found:
+            return {"artefacts": any(True for _ in found)}
+    except FileNotFoundError:
+        return {}
+    except OSError:
+        return {"artefacts": True}
 
 
 def _use(text: str) -> Use | None:

@@ -32,12 +32,17 @@ class Keeping:
         self._place = folder_of(run)
         self._check_at = self._until = 0.0
 
-    def keep(self) -> None:
-        """Keep what there is. A failure of the storage or of the link is recorded, not raised. Raises: Fenced, Drained."""
+    def keep(self, *, nothing: bool = False) -> None:
+        """Keep what there is; with `nothing`, that it is nothing is known. Raises: Fenced, Drained.
+
+        A failure of the storage or of the link is recorded, not raised.
+        """
         run, keeper, tenure = self._run, self._keeper, self._tenure
         holding, left_s = tenure.persist(lambda: keeper.store.begin(run, keeper.rules.collect_within_s))
         if holding.state is not ArtefactState.COLLECTING:
             return
+        if nothing:
+            return tenure.persist(lambda: keeper.store.settle(run, replace(holding, state=ArtefactState.KEPT)))
         self._until = time.monotonic() + left_s
         while True:
             try:

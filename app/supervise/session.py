@@ -95,7 +95,7 @@ class End:
     """The attempt is over: write the outcome. `withheld_bytes` were written by the program beyond the output cap.
 
     `never_began`: it is certain that the program did not. `hopeless`: another attempt would end the same. `for_good`: there
-    must be none.
+    must be none. `left_nothing`: its agent saw that there are no artefacts.
     """
 
     outcome: Outcome
@@ -103,6 +103,7 @@ class End:
     never_began: bool = False
     hopeless: bool = False
     for_good: bool = False
+    left_nothing: bool = False
 
 
 Action = Write | Ask | Announce | Tell | Move | Acked | Learnt | HoldUp | End
@@ -160,6 +161,7 @@ class Session:
             withheld if isinstance(withheld, int) else 0,
             never_began=body.get("began") is False,
             hopeless=bool(body.get("hopeless") or body.get("launch_error")),
+            left_nothing=body.get("artefacts") is False,
         )
 
     def _output(self, record: Record) -> Write:

@@ -304,7 +304,7 @@ class Supervisor:
         while self._tenure.persist(self._log.archive):
             pass
         self._recall_facts()
-        self._keep_artefacts()
+        self._keep_artefacts(end.left_nothing)
         with self._crew.tracer.part("end", self._session.run) as part:
             part.note(status=end.outcome.status.value, reason=end.outcome.reason.value)
             over = self._ending.write(self._session.run, end, self._session.facts)
@@ -315,11 +315,11 @@ class Supervisor:
             self._remove()
         self._crew.on_release()
 
-    def _keep_artefacts(self) -> None:
+    def _keep_artefacts(self, nothing: bool) -> None:
         run, keeper = self._session.run, self._crew.keeper
         if keeper is not None and run.started_at is not None:
             with self._crew.tracer.part("keep", run):
-                Keeping(self._tenure, keeper, run, self._attempt).keep()
+                Keeping(self._tenure, keeper, run, self._attempt).keep(nothing=nothing)
 
     def _dismiss(self, hears_within_s: float) -> None:
         """Tell the agent that it is done with; where nobody removes it, see that it has heard."""

@@ -270,3 +270,11 @@ def test_a_kernel_that_keeps_no_peak_tells_none(make_pod: Callable[..., Pod]) ->
     run.start()
     end = run.ends("use 0 4096 1000000000 0", "end 0")
     assert (end["peak_memory_bytes"], end["cpu_seconds"]) == (None, 1.0)
+
+
+def test_it_says_whether_there_are_artefacts(tmp_path: Path) -> None:
+    assert pod.left_artefacts(str(tmp_path / "missing")) == {}, "the pod has no such folder"
+    assert pod.left_artefacts(str(tmp_path)) == {"artefacts": False}
+    (tmp_path / "empty").touch()
+    assert pod.left_artefacts(str(tmp_path)) == {"artefacts": True}
+    assert pod.left_artefacts(str(tmp_path / "empty")) == {"artefacts": True}, "what cannot be read may be something"

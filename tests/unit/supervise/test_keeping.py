@@ -181,6 +181,13 @@ def test_each_attempt_has_a_folder_of_its_own(engine, root):
     assert sorted(on_disk(root).values()) == [b"first", b"second"]
 
 
+def test_where_the_agent_saw_nothing_neither_link_nor_storage_is_needed(engine, root):
+    stage, collector = stage_of(engine, root, [ONE], parts=[Play([STARTED, exit_with(0, artefacts=False)])])
+    root.rmdir()
+    assert stage.play().status == "succeeded" and collector.asked == []
+    assert (holdings(stage)[0].state, holdings(stage)[0].files) == (ArtefactState.KEPT, 0)
+
+
 def test_nothing_is_collected_of_an_attempt_whose_program_never_began(engine, root):
     stage, collector = stage_of(engine, root, [ONE], parts=[Play([exit_with(127)])])
     stage.play()
