@@ -31,6 +31,7 @@ class Keeping:
         self._tenure, self._keeper, self._run, self._attempt = tenure, keeper, run, attempt
         self._place = folder_of(run)
         self._check_at = self._until = 0.0
+        self._trouble = "It took too long."
 
     def keep(self, *, nothing: bool = False) -> None:
         """Keep what there is; with `nothing`, that it is nothing is known. Raises: Fenced, Drained.
@@ -50,6 +51,7 @@ class Keeping:
             except AttemptGone as error:
                 return self._lose(holding, f"What the program left is gone: {error.detail}")
             except (LauncherUnavailable, LinkLost, WorkspacesUnavailable) as error:
+                self._trouble = error.detail
                 logger.warning("run %s: artefacts not kept yet: %s", run.id, error.detail)
                 if time.monotonic() > self._until or error.facts.get("full"):
                     return self._lose(holding, f"What the program left could not be kept: {error.detail}")
@@ -104,7 +106,7 @@ class Keeping:
         """Go on while the claim and the time last. Raises: Fenced, Drained, LinkLost."""
         now = time.monotonic()
         if now > self._until:
-            raise LinkLost("It took too long.")
+            raise LinkLost(self._trouble)
         if now >= self._check_at:
             self._tenure.check()
             self._check_at = now + CHECK_EVERY_S

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import Engine
@@ -126,25 +128,47 @@ def test_what_was_kept_is_not_collected_again_after_a_takeover(engine, root):
     assert (holdings(stage)[0].token, holdings(stage)[0].files) == (1, 2), "the folder that SQL names is the one that is there"
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """The clock that deadlines are judged by; `ahead` is by how much it has been put forward."""
+    made = SimpleNamespace(ahead=0.0)
+    made.monotonic = lambda: time.monotonic() + made.ahead
+    monkeypatch.setattr(keeping, "time", made)
+    return made
+
+
+@pytest.mark.parametrize("tries", [1, 2])
 @pytest.mark.parametrize(
     ("fault", "words"),
     [(AttemptGone("the run's pod is gone."), "is gone: the run's pod"), (LinkLost("no way."), "could not be kept: no way")],
 )
-def test_what_cannot_be_kept_is_told_and_the_run_ends(engine, root, fault, words):
-    stage, _ = stage_of(engine, root, [[Found(b"a", 1.0), b"x", fault]], rules=ArtefactRules(collect_within_s=0.5))
+def test_what_cannot_be_kept_is_told_and_the_run_ends(engine, root, clock, fault, words, tries):
+    asked = []
+
+    def failing(attempt, max_files, max_bytes):
+        asked.append(attempt)
+        yield Found(b"a", 1.0)
+        yield b"x"
+        # The deadline passes now, or between this try and the next one.
+        clock.ahead = 1000.0 if len(asked) == tries else 0.0
+        raise fault
+
+    stage, collector = stage_of(engine, root, [ONE])
+    collector.collect = failing
     assert stage.play().status == "succeeded"
     (found,) = holdings(stage)
     assert (found.state, found.files) == (ArtefactState.LOST, 0) and words in found.message
-    assert on_disk(root) == {}
+    assert on_disk(root) == {} and len(asked) == (tries if isinstance(fault, LinkLost) else 1)
 
 
-def test_a_collection_that_takes_too_long_is_given_up(engine, root):
+def test_a_collection_that_takes_too_long_is_given_up(engine, root, clock):
     def endless(attempt, max_files, max_bytes):
         yield Found(b"a", 1.0)
-        while True:
+        for _ in range(100_000):
+            clock.ahead += 1.0
             yield b""
 
-    stage, collector = stage_of(engine, root, [ONE], rules=ArtefactRules(collect_within_s=0.2))
+    stage, collector = stage_of(engine, root, [ONE])
     collector.collect = endless
     assert stage.play().status == "succeeded"
     assert holdings(stage)[0].message == "What the program left could not be kept: It took too long." and on_disk(root) == {}
