@@ -124,6 +124,10 @@ class Follower:
     def bodies(self, kind: Kind) -> list[dict[str, object]]:
         return [json.loads(record.payload) for record in self.records if record.kind == kind]
 
+    def spooled(self) -> list[Record]:
+        """Return what the agent recorded; the link tells news by itself, even before the agent says anything."""
+        return [record for record in self.records if record.position]
+
     def frames(self) -> list[bytes]:
         """Return the records as they are in the spool."""
-        return [wire.encode(record.kind, record.time, record.payload) for record in self.records if record.position]
+        return [wire.encode(record.kind, record.time, record.payload) for record in self.spooled()]
