@@ -25,7 +25,7 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def site(postgres, storage: Path) -> Iterator[Podwire]:
-    made = Podwire(postgres, workspaces_dir=storage, workspaces_keep_s=KEEP_S, tick_s=0.1, workspaces_within_s=15)
+    made = Podwire(postgres, workspaces_dir=storage, workspaces_keep_s=KEEP_S, tick_s=0.1, workspaces_within_s=40)
     try:
         made.start()
         yield made
@@ -210,7 +210,7 @@ def test_a_storage_that_stays_away_holds_no_run_for_ever(client: Client, storage
     storage.rename(away)
     try:
         run = client.submit("echo x > $PODWIRE_ARTEFACTS/x")
-        assert client.wait_end(run, 40)["status"] == "succeeded"
+        assert client.wait_end(run, 90)["status"] == "succeeded"
     finally:
         away.rename(storage)
     page = listed(client, run)
