@@ -66,8 +66,10 @@ def test_every_replica_says_what_has_happened(other_podwire: Callable[..., Podwi
     assert all(scrape.by("podwire_queue_oldest_wait_seconds", "priority").keys() == depth.keys() for scrape in scrapes(podwire))
     assert all(scrape.types == documented() for scrape in scrapes(podwire))
     assert all(scrape.by("podwire_processes", "kind") == {"web": 3, "worker": 2} for scrape in scrapes(podwire))
+    # None takes over from one that is killed next.
     for worker in podwire.workers:
         worker.kill()
+    for worker in podwire.workers:
         worker.start()
     wait_until(lambda: all(scrape.value("podwire_takeovers_total") == 2 for scrape in scrapes(podwire)), "both were taken over")
     for run in running:
