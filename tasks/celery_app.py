@@ -17,12 +17,14 @@ from config.celery import make_celery
 from config.logging import set_up_logging
 from config.settings import Settings
 from tasks.consumer import AliveFile, consumer_of, drain_step
+from tasks.events import WorkerEvents
 
 logger = logging.getLogger(__name__)
 settings = Settings.from_env()
 # Celery warns of some things before it sends `setup_logging`.
 set_up_logging(settings)
 app = make_celery(settings)
+app.events_cls = WorkerEvents
 app.conf.update(imports=("tasks.runs",), worker_consumer=consumer_of(AliveFile(settings.alive_file)))
 
 

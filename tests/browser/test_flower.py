@@ -61,6 +61,8 @@ def flower(podwire: Podwire) -> Iterator[Flower]:
     try:
         running.start()
         wait_until(running.answers, "Flower answered", 60)
+        # It answers before it listens; what happens until then it does not hear of.
+        wait_until(lambda: "flower_worker_online{" in running.ask("/metrics", password=None)[1], "Flower heard of anything", 60)
         yield running
     finally:
         running.stop()
@@ -90,8 +92,15 @@ def asking(podwire: Podwire, flower: Flower) -> Iterator[str]:
     client = podwire.client(HOSTILE)
     run = client.submit(ASKS, "python", priority="high")
     client.wait_question(run)
+    wait_until(lambda: started(flower, run), "Flower heard of its start")
     yield run
     client.cancel(run)
+
+
+def started(flower: Flower, run: str) -> bool:
+    """Say whether Flower knows: events come later than what they are about, and its pages stay as they were loaded."""
+    tasks = json.loads(flower.ask("/api/tasks")[1]).values()
+    return any(run in str(task["args"]) and task["state"] == "STARTED" for task in tasks)
 
 
 def tells(shown: str) -> None:
@@ -119,6 +128,7 @@ def test_a_run_is_found_by_its_owner(page: Page, flower: Flower, podwire: Podwir
     client = podwire.client("margaret")
     run = client.submit(ASKS, "python", priority="low")
     client.wait_question(run)
+    wait_until(lambda: started(flower, run), "Flower heard of its start")
     page.goto(f"{flower.url}/tasks")
     expect(page.locator("#tasks-table tbody tr", has_text=run)).to_be_visible()
     page.locator("#tasks-table_wrapper input[type=search]").fill("kwargs:margaret")
