@@ -5,15 +5,21 @@ scripts/upgradetest is the long one.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
+import urllib.error
+import urllib.request
+from base64 import b64encode
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from app.launch.kube_api import KubeApi
-from tests.cluster.conftest import IMAGE
+from tests.cluster.conftest import IMAGE, wait_for
+from tests.integration.client import Client
 from tests.upgrade.release import Release
 from tests.upgrade.trial import Doings, Load, prove
 
@@ -21,12 +27,23 @@ from tests.upgrade.trial import Doings, Load, prove
 OTHER_TAG = os.environ.get("PODWIRE_TEST_OTHER_TAG", "next")
 
 
+WATCHER = "ops:only for tests"
+WITH_FLOWER = {
+    "flower": {"enabled": True, "existingSecret": "watchers"},
+    "extraObjects": [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "watchers"}, "stringData": {"basic-auth": WATCHER}},
+    ],
+}
+
+
 @pytest.fixture(scope="module")
-def release(api: KubeApi) -> Iterator[Release]:
+def release(api: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
     for tool in ("helm", "kubectl"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing")
-    made = Release(IMAGE)
+    values: Path = tmp_path_factory.mktemp("values") / "flower.json"
+    values.write_text(json.dumps(WITH_FLOWER))
+    made = Release(IMAGE, files=[str(values)])
     try:
         made.install()
         yield made
@@ -36,6 +53,29 @@ def release(api: KubeApi) -> Iterator[Release]:
 
 def test_helm_test_sends_a_run_and_answers_it(release: Release) -> None:
     assert "the run came back as it must" in release.test()
+
+
+def test_flower_shows_a_run_to_who_has_the_password(release: Release) -> None:
+    client, flower = Client([release.url()], release.token()), release.url("flower")
+    assert ask(f"{flower}/api/tasks", None)[0] == 401
+    run = client.submit("sleep 20", priority="high")
+    wait_for(lambda: run in ask(f"{flower}/api/tasks", WATCHER)[1], 60)
+    [task] = [one for one in json.loads(ask(f"{flower}/api/tasks", WATCHER)[1]).values() if run in one["args"]]
+    assert "'priority': 'high'" in task["kwargs"] and f"'owner': '{client.run(run)['owner']}'" in task["kwargs"]
+    client.cancel(run).must(200, 202)
+
+
+def ask(url: str, watcher: str | None) -> tuple[int, str]:
+    """Return the status and body of what Flower answers."""
+    request = urllib.request.Request(url)
+    if watcher is not None:
+        request.add_header("Authorization", "Basic " + b64encode(watcher.encode()).decode())
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, ""
 
 
 @pytest.mark.trap("D12")

@@ -76,9 +76,9 @@ class Release:
 
     # --- what is there
 
-    def url(self) -> str:
-        """Return the Service's address within the cluster: any replica, without affinity."""
-        spec = self._get("service", NAME)["spec"]
+    def url(self, component: str = "") -> str:
+        """Return the address within the cluster of Podwire's Service, or of the component's: any replica, without affinity."""
+        spec = self._get("service", f"{NAME}-{component}" if component else NAME)["spec"]
         return f"http://{spec['clusterIP']}:{spec['ports'][0]['port']}"
 
     def token(self) -> str:
