@@ -65,7 +65,9 @@ def test_every_replica_says_what_has_happened(other_podwire: Callable[..., Podwi
     wait_for(podwire, held)
     assert all(scrape.by("podwire_queue_oldest_wait_seconds", "priority").keys() == depth.keys() for scrape in scrapes(podwire))
     assert all(scrape.types == documented() for scrape in scrapes(podwire))
-    assert all(scrape.by("podwire_processes", "kind") == {"web": 3, "worker": 2} for scrape in scrapes(podwire))
+    # Each process says from time to time that it lives.
+    living = {"web": 3, "worker": 2}
+    wait_until(lambda: all(scrape.by("podwire_processes", "kind") == living for scrape in scrapes(podwire)), "all were seen")
     # None takes over from one that is killed next.
     for worker in podwire.workers:
         worker.kill()
