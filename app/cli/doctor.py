@@ -132,11 +132,7 @@ def _redis(settings: Settings) -> str:
 
 def _launcher(settings: Settings) -> str:
     folder = settings.state_path()
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise Stop(f"{folder} cannot be written: {error.strerror}") from error
+    _must_be_writable(folder)
     return f"{settings.launcher}, languages {', '.join(json.loads(settings.languages))}"
 
 
@@ -145,9 +141,13 @@ def _storage(settings: Settings) -> str:
 
     folder = settings.workspaces_dir
     identity = Workspaces(Path(folder)).storage_id()
+    _must_be_writable(folder)
+    return f"artefacts in {folder}, storage {identity[:8]} (the same on every machine, or it is not shared)"
+
+
+def _must_be_writable(folder: str | Path) -> None:
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise Stop(f"{folder} cannot be written: {error.strerror}") from error
-    return f"artefacts in {folder}, storage {identity[:8]} (the same on every machine, or it is not shared)"
