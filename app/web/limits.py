@@ -8,8 +8,8 @@ from app.service import limits
 from app.web import reading
 from app.web.auth import current_person
 from app.web.context import context
+from app.web.queue_resources import scope_page
 from app.web.rendering import answer
-from app.web.resources import scope_page
 from app.web.schemas import NoQuery, ScopeQuery, ScopeRequest
 
 bp = Blueprint("limits", __name__)

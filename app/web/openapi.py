@@ -14,6 +14,7 @@ from flask import Blueprint, Response, json
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from app.web import queue_resources as q
 from app.web import resources as r
 from app.web import schemas as s
 from app.web.artefact_page import ArtefactPage
@@ -145,14 +146,14 @@ ROUTES: tuple[Route, ...] = (
         answers=((200, r.QuestionResource),),
         refusals=(400, 404, 409, 410, 415, 422),
     ),
-    Route("get", "/v1/queue", "List the queue", query=s.QueueQuery, answers=((200, r.QueuePage),), refusals=(422,)),
-    Route("get", "/v1/admin/queue", "Show the queue as a whole (admins)", answers=((200, r.GatesResource),), refusals=(403, 422)),
+    Route("get", "/v1/queue", "List the queue", query=s.QueueQuery, answers=((200, q.QueuePage),), refusals=(422,)),
+    Route("get", "/v1/admin/queue", "Show the queue as a whole (admins)", answers=((200, q.GatesResource),), refusals=(403, 422)),
     Route(
         "patch",
         "/v1/admin/queue",
         "Pause or close the queue, or end that (admins)",
         body=s.GatesRequest,
-        answers=((200, r.GatesResource),),
+        answers=((200, q.GatesResource),),
         refusals=(400, 403, 415, 422),
     ),
     Route(
@@ -160,18 +161,18 @@ ROUTES: tuple[Route, ...] = (
         "/v1/audit",
         "List who steered what (all: admins; of one's own runs: everybody)",
         query=s.AuditQuery,
-        answers=((200, r.ChangePage),),
+        answers=((200, q.ChangePage),),
         refusals=(403, 404, 422),
     ),
     Route("get", "/v1/me", "Show who I am", answers=((200, r.PersonResource),)),
     Route("get", "/v1/limits", "Show what a run may ask for", answers=((200, r.LimitsResource),)),
-    Route("get", "/v1/admin/limits", "List the limits and shares that are set", answers=((200, r.ScopePage),), refusals=(403,)),
+    Route("get", "/v1/admin/limits", "List the limits and shares that are set", answers=((200, q.ScopePage),), refusals=(403,)),
     Route(
         "put",
         "/v1/admin/limits",
         "Set the limits and the share of one scope",
         body=s.ScopeRequest,
-        answers=((200, r.ScopePage),),
+        answers=((200, q.ScopePage),),
         refusals=(400, 403, 404, 415, 422),
     ),
     Route(
@@ -179,7 +180,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/admin/limits",
         "Give one scope its defaults back",
         query=s.ScopeQuery,
-        answers=((200, r.ScopePage),),
+        answers=((200, q.ScopePage),),
         refusals=(403, 404, 422),
     ),
     Route("get", "/v1/openapi.json", "Read this description", answers=((200, _JSON),), open=True),

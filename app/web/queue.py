@@ -8,8 +8,9 @@ from app.service import look
 from app.web import reading
 from app.web.auth import current_person
 from app.web.context import context
+from app.web.queue_resources import queue_page
 from app.web.rendering import answer
-from app.web.resources import limits_resource, person_resource, queue_page
+from app.web.resources import limits_resource, person_resource
 from app.web.schemas import NoQuery, QueueQuery
 
 bp = Blueprint("queue", __name__)

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, PlainSerializer, WithJsonSchema
 
-from app.domain.admission import Tally
 from app.domain.attempts import AttemptPart
-from app.domain.audit import Change
 from app.domain.evidence import phases
 from app.domain.images import ImageRules
-from app.domain.limits import Limited
 from app.domain.person import Person
 from app.domain.question import Question, QuestionKind
 from app.domain.run import Outcome, Run
 from app.domain.spec import RunSpec, SpecLimits
 from app.domain.use import Use
-from app.service.look import QueueItem, Wait
+from app.service.look import Wait
 
 
 def timestamp(seconds: float) -> str:
@@ -182,19 +178,6 @@ class RunPage(BaseModel):
     next: str | None
 
 
-class QueuedRun(BaseModel):
-    """A queued run and its place: 1 starts next."""
-
-    position: int
-    run: RunSummary
-
-
-class QueuePage(BaseModel):
-    """The queue, in the order in which runs start."""
-
-    items: list[QueuedRun]
-
-
 class QuestionResource(BaseModel):
     """A question of running code. The value of a secret is never shown."""
 
@@ -218,60 +201,6 @@ class QuestionPage(BaseModel):
     """Questions."""
 
     items: list[QuestionResource]
-
-
-class ScopeCounts(BaseModel):
-    """The runs of a scope that have not ended. `owner:*` and `group:*` count nothing."""
-
-    queued: int
-    active: int
-    waiting: int
-
-
-class ScopeResource(BaseModel):
-    """Whom limits are for, and what is set; null is the default."""
-
-    scope: str
-    pending: int | None
-    active: int | None
-    queue_length: int | None
-    weight: int | None
-    group: str | None
-    counts: ScopeCounts
-
-
-class ScopePage(BaseModel):
-    """Every scope that has something set."""
-
-    items: list[ScopeResource]
-
-
-class GatesResource(BaseModel):
-    """The queue as a whole: `paused` = nothing is started, `closed` = nothing is taken in, and how many runs there are."""
-
-    paused: bool
-    closed: bool
-    queued: int
-    active: int
-    waiting: int
-
-
-class ChangeResource(BaseModel):
-    """Who steered what: `subject` is a run's id or the scope of a limit."""
-
-    at: Time
-    by: str
-    action: str
-    subject: str | None
-    before: str | None
-    after: str | None
-
-
-class ChangePage(BaseModel):
-    """Some changes, newest first; `next` is the address of the older ones."""
-
-    items: list[ChangeResource]
-    next: str | None
 
 
 class PersonResource(BaseModel):
@@ -423,33 +352,6 @@ def question_resource(question: Question) -> QuestionResource:
 def question_page(questions: Sequence[Question]) -> QuestionPage:
     """Return a list of questions."""
     return QuestionPage(items=[question_resource(question) for question in questions])
-
-
-def queue_page(items: Sequence[QueueItem]) -> QueuePage:
-    """Return the queue."""
-    return QueuePage(items=[QueuedRun(position=item.position, run=run_summary(item.run)) for item in items])
-
-
-def scope_page(items: Sequence[Limited]) -> ScopePage:
-    """Return scopes with their limits."""
-    return ScopePage(items=[_scope(item) for item in items])
-
-
-def _scope(item: Limited) -> ScopeResource:
-    counted = ScopeCounts(queued=item.tally.queued, active=item.tally.active, waiting=item.tally.waiting)
-    return ScopeResource(scope=str(item.scope), counts=counted, **asdict(item.limits))
-
-
-def gates_resource(everyone: Tally) -> GatesResource:
-    """Return the queue as a whole."""
-    counts = {"queued": everyone.queued, "active": everyone.active, "waiting": everyone.waiting}
-    return GatesResource(paused=everyone.paused, closed=everyone.closed, **counts)
-
-
-def change_resource(change: Change) -> ChangeResource:
-    """Return who steered what."""
-    known = {"subject": change.subject, "before": change.before, "after": change.after}
-    return ChangeResource(at=change.at, by=change.by, action=change.action.value, **known)
 
 
 def person_resource(person: Person) -> PersonResource:

@@ -10,8 +10,8 @@ from app.service import steer
 from app.web import reading
 from app.web.auth import current_person
 from app.web.context import context
+from app.web.queue_resources import ChangePage, change_resource, gates_resource
 from app.web.rendering import answer
-from app.web.resources import ChangePage, change_resource, gates_resource
 from app.web.schemas import AuditQuery, GatesRequest, NoQuery
 
 bp = Blueprint("steering", __name__)
