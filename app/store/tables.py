@@ -1,4 +1,5 @@
-"""The tables: columns, constraints and indexes. No statement lives here; the migrations lead to exactly these tables.
+"""The tables but for those of people (account_tables.py): columns, constraints and indexes. No statement lives here; the migrations lead
+to exactly these tables.
 
 Times are float seconds since the epoch by the database's clock, sizes are bytes, JSON is stored as text.
 """
@@ -12,11 +13,9 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Double,
-    ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
@@ -25,40 +24,17 @@ from sqlalchemy import (
 )
 
 from app.domain.run import SUPERVISED, Status
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-# SQLite numbers rows itself only where the type is spelt INTEGER.
-_Number = BigInteger().with_variant(Integer(), "sqlite")
-
-
-def _id(name: str, *rest: object, primary_key: bool = False, nullable: bool = False) -> Column[str]:
-    return Column(name, String(80), *rest, primary_key=primary_key, nullable=nullable)  # type: ignore[arg-type]
-
-
-def _of_run(*, primary_key: bool = False) -> Column[str]:
-    return _id("run_id", ForeignKey("runs.id", ondelete="CASCADE"), primary_key=primary_key)
-
-
-def _of_user() -> Column[str]:
-    return _id("user_id", ForeignKey("users.id", ondelete="CASCADE"))
-
+from app.store.account_tables import users as users
+from app.store.columns import Number, id_column, of_run
+from app.store.columns import metadata as metadata
 
 runs = Table(
     "runs",
     metadata,
     # The order of submission: assigned under the lock of the tally `all`, so it is also the order of the commits.
-    Column("sequence", _Number, primary_key=True, autoincrement=True),
-    _id("id"),
-    _id("owner_id"),
+    Column("sequence", Number, primary_key=True, autoincrement=True),
+    id_column("id"),
+    id_column("owner_id"),
     Column("owner_name", String(200), nullable=False),
     Column("priority_order", Integer, nullable=False),
     Column("status", String(16), nullable=False),
@@ -66,7 +42,7 @@ runs = Table(
     Column("created_at", Double, nullable=False),
     Column("attempt", Integer, nullable=False, server_default="1"),
     # Who supervises: the token rises with each claim and fences every write of the claims before it.
-    Column("token", _Number, nullable=False, server_default="0"),
+    Column("token", Number, nullable=False, server_default="0"),
     # The token before the first claim of the present attempt.
     Column("first_token", BigInteger, nullable=False, server_default="0"),
     Column("lease_owner", String(64)),
@@ -157,7 +133,7 @@ Index(
 attempts = Table(
     "attempts",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("started_at", Double),
     Column("ended_at", Double, nullable=False),
@@ -179,7 +155,7 @@ attempts = Table(
 run_labels = Table(
     "run_labels",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("value", String(256), nullable=False),
 )
@@ -189,7 +165,7 @@ Index("ix_run_labels_value", run_labels.c.name, run_labels.c.value)
 run_secrets = Table(
     "run_secrets",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("name", String(253), primary_key=True),
     Column("value", Text, nullable=False),
 )
@@ -198,7 +174,7 @@ run_secrets = Table(
 run_epochs = Table(
     "run_epochs",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("epoch", Integer, primary_key=True),
     Column("base_seq", BigInteger, nullable=False),
 )
@@ -207,7 +183,7 @@ run_epochs = Table(
 output_chunks = Table(
     "output_chunks",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("first_seq", BigInteger, primary_key=True),
     Column("last_seq", BigInteger, nullable=False),
     Column("epoch", Integer, nullable=False),
@@ -221,10 +197,10 @@ Index("ix_output_chunks_offset", output_chunks.c.run_id, output_chunks.c.last_of
 questions = Table(
     "questions",
     metadata,
-    _id("id", primary_key=True),
-    _of_run(),
+    id_column("id", primary_key=True),
+    of_run(),
     # The run's owner, so that one statement can decide who may answer.
-    _id("owner_id"),
+    id_column("owner_id"),
     Column("attempt", Integer, nullable=False),
     Column("number", Integer, nullable=False),
     Column("kind", String(16), nullable=False),
@@ -251,7 +227,7 @@ Index("ix_questions_deadline", questions.c.expires_at, sqlite_where=IS_OPEN, pos
 inputs = Table(
     "inputs",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("input_id", String(200), nullable=False),
     Column("data", Text, nullable=False),
@@ -268,7 +244,7 @@ tallies = Table(
     "tallies",
     metadata,
     Column("scope", String(90), primary_key=True),
-    _id("owner_id", nullable=True),
+    id_column("owner_id", nullable=True),
     Column("queued", Integer, nullable=False, server_default="0"),
     Column("active", Integer, nullable=False, server_default="0"),
     Column("waiting", Integer, nullable=False, server_default="0"),
@@ -301,7 +277,7 @@ Index(
 lanes = Table(
     "lanes",
     metadata,
-    _id("owner_id", primary_key=True),
+    id_column("owner_id", primary_key=True),
     Column("priority_order", Integer, primary_key=True, autoincrement=False),
     Column("label_class", Text, primary_key=True),
     Column("head", BigInteger),
@@ -344,9 +320,9 @@ process_gauges = Table(
 audit = Table(
     "audit",
     metadata,
-    Column("number", _Number, primary_key=True, autoincrement=True),
+    Column("number", Number, primary_key=True, autoincrement=True),
     Column("at", Double, nullable=False),
-    _id("by_id"),
+    id_column("by_id"),
     Column("by_name", String(200), nullable=False),
     Column("action", String(32), nullable=False),
     Column("subject", String(400)),
@@ -359,7 +335,7 @@ Index("ix_audit_subject", audit.c.subject, audit.c.number)
 artefacts = Table(
     "artefacts",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("state", String(16), nullable=False),
     Column("began_at", Double, nullable=False),
@@ -379,7 +355,7 @@ Index("ix_artefacts_age", artefacts.c.began_at, sqlite_where=IS_HELD, postgresql
 artefact_files = Table(
     "artefact_files",
     metadata,
-    _of_run(primary_key=True),
+    of_run(primary_key=True),
     Column("attempt", Integer, primary_key=True, autoincrement=False),
     Column("number", Integer, primary_key=True, autoincrement=False),
     # As JSON in ASCII: no name that a program chose can trouble a database.
@@ -396,65 +372,3 @@ ticks = Table(
     Column("owner", String(64), nullable=False),
     Column("until", Double, nullable=False),
 )
-
-users = Table(
-    "users",
-    metadata,
-    _id("id", primary_key=True),
-    Column("name", String(200), nullable=False),
-    Column("role", String(16), nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("disabled_at", Double),
-)
-Index("uq_users_name", users.c.name, unique=True)
-
-# API tokens. Only the SHA-256 of the token is kept; the prefix is shown so that people can tell theirs apart.
-tokens = Table(
-    "tokens",
-    metadata,
-    _id("id", primary_key=True),
-    _of_user(),
-    Column("name", String(200), nullable=False),
-    Column("prefix", String(32), nullable=False),
-    Column("hash", String(64), nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double),
-    Column("last_used_at", Double),
-    Column("revoked_at", Double),
-)
-Index("uq_tokens_hash", tokens.c.hash, unique=True)
-Index("ix_tokens_user", tokens.c.user_id)
-
-# Browser sessions, by the SHA-256 of the id in the cookie.
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("hash", String(64), primary_key=True),
-    _of_user(),
-    Column("csrf", String(64), nullable=False),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-)
-Index("ix_sessions_user", sessions.c.user_id)
-Index("ix_sessions_expiry", sessions.c.expires_at)
-
-# Links that sign a person in once, by the SHA-256 of their secret part.
-login_links = Table(
-    "login_links",
-    metadata,
-    Column("hash", String(64), primary_key=True),
-    _of_user(),
-    Column("created_at", Double, nullable=False),
-    Column("expires_at", Double, nullable=False),
-    Column("used_at", Double),
-)
-
-# Failed sign-ins, counted over all replicas. `scope` is what is limited: an address or a name.
-sign_in_attempts = Table(
-    "sign_in_attempts",
-    metadata,
-    Column("sequence", _Number, primary_key=True, autoincrement=True),
-    Column("scope", String(200), nullable=False),
-    Column("at", Double, nullable=False),
-)
-Index("ix_sign_in_attempts_scope", sign_in_attempts.c.scope, sign_in_attempts.c.at)

@@ -20,8 +20,8 @@ from sqlalchemy.exc import IntegrityError
 from app.domain.errors import Conflict, FieldError, InvalidInput, NotFound, StoreUnavailable, TooManyAttempts
 from app.domain.ids import new_user_id
 from app.domain.person import Person, Role
+from app.store.account_tables import login_links, sessions, sign_in_attempts, tokens, users
 from app.store.engine import begin, db_now, reading
-from app.store.tables import login_links, sessions, sign_in_attempts, tokens, users
 
 TOKEN_PREFIX = "pw_"
 LAST_USED_STEP_S = 300

@@ -9,8 +9,8 @@ from sqlalchemy import Engine, select, update
 
 from app.domain.errors import Conflict, InvalidInput, NotFound, PodwireError, TooManyAttempts
 from app.domain.person import Person, Role
+from app.store.account_tables import login_links, sessions, sign_in_attempts, tokens
 from app.store.engine import begin, db_now, reading
-from app.store.tables import login_links, sessions, sign_in_attempts, tokens
 from app.store.users import MAX_FAILURES, UserStore
 
 
