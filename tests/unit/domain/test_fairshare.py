@@ -145,6 +145,28 @@ def test_who_had_nothing_to_run_has_saved_nothing_up_and_who_was_held_back_makes
     assert max(Counter(first).values()) - min(Counter(first).values()) <= 1, first
 
 
+def aged(queue: Queue, owner: str, band: int, ahead: int, arrivals: list[tuple[str, int]]) -> tuple[Head, int]:
+    """Submit a run of the owner behind others and let it age; return it, and how many of the owner's precede it in its band."""
+    for name, start in arrivals[:20]:
+        queue.submit(name, start)
+    queue.submit_many(owner, ahead, 0)
+    run = queue.submit(owner, band)
+    queue.now = band * HOUR
+    mine = [h for h in queue.queued if h.owner == owner and h.sequence < run.sequence]
+    before = sum(effective_band(h.band, h.since, queue.now, HOUR) == 0 for h in mine)
+    return run, before
+
+
+def must_start_within(bound: float, queue: Queue, run: Head, arrivals: list[tuple[str, int]]) -> None:
+    """Dispatch until the run starts, while twice as many are submitted."""
+    number, late = 1, cycle(arrivals)
+    while queue.dispatch() != run:
+        number += 1
+        assert number <= bound
+        for name, _ in (next(late), next(late)):
+            queue.submit(name, 0)
+
+
 @settings(deadline=None)
 @given(
     st.dictionaries(OWNERS, st.integers(1, 4), min_size=2),
@@ -157,22 +179,11 @@ def test_nothing_starves_within_the_stated_bound(weights, band, ahead, history, 
     """Whatever is submitted meanwhile, a run of weight w of W starts within (k + 1) * W / w + n dispatches once it has aged."""
     owner = min(weights)
     queue = lived(Queue({f"owner:{name}": weight for name, weight in weights.items()}, ageing_s=HOUR), history)
-    for name, start in arrivals[:20]:
-        queue.submit(name, start)
-    queue.submit_many(owner, ahead, 0)
-    run = queue.submit(owner, band)
-    queue.now = band * HOUR
-    mine = [h for h in queue.queued if h.owner == owner and h.sequence < run.sequence]
-    before = sum(effective_band(h.band, h.since, queue.now, HOUR) == 0 for h in mine)
+    run, before = aged(queue, owner, band, ahead, arrivals)
     names = {name for name, _ in arrivals} | {owner}
     whole = sum(weights.get(name, 1) for name in names)
     bound = (before + 1) * whole / weights[owner] + len(names)
-    number, late = 1, cycle(arrivals)
-    while queue.dispatch() != run:
-        number += 1
-        assert number <= bound
-        for name, _ in (next(late), next(late)):
-            queue.submit(name, 0)
+    must_start_within(bound, queue, run, arrivals)
 
 
 GROUPS = st.dictionaries(OWNERS, st.sampled_from(["red", "blue"]), min_size=2)
@@ -201,20 +212,9 @@ def test_nothing_starves_in_a_group_within_the_stated_bound(groups, weights, ban
     """The bound of one level, twice: for the owner among the group's owners, and with that many of the group for the group."""
     owner = min(groups)
     queue = lived(Queue(weights, groups, ageing_s=HOUR), history)
-    for name, start in arrivals[:20]:
-        queue.submit(name, start)
-    queue.submit_many(owner, ahead, 0)
-    run = queue.submit(owner, band)
-    queue.now = band * HOUR
-    mine = [h for h in queue.queued if h.owner == owner and h.sequence < run.sequence]
-    before = sum(effective_band(h.band, h.since, queue.now, HOUR) == 0 for h in mine)
+    run, before = aged(queue, owner, band, ahead, arrivals)
     bound = starts_within(queue, owner, before, {name for name, _ in arrivals} | {owner})
-    number, late = 1, cycle(arrivals)
-    while queue.dispatch() != run:
-        number += 1
-        assert number <= bound
-        for name, _ in (next(late), next(late)):
-            queue.submit(name, 0)
+    must_start_within(bound, queue, run, arrivals)
 
 
 def test_the_bound_in_a_group_is_one_that_can_come_close():

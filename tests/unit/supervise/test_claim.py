@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
@@ -18,11 +15,9 @@ from app.domain.spec import RunSpec
 from app.live.memory import MemoryEventLog
 from app.live.uses import MemoryUses
 from app.store.chunks import ChunkStore
-from app.store.engine import make_engine
 from app.store.inputs import InputStore
 from app.store.questions import QuestionStore
 from app.store.runs import RunStore
-from app.store.tables import metadata
 from app.supervise.archiver import Archiver
 from app.supervise.claim import FAULTY_CLAIMS, supervise
 from app.supervise.crew import Crew, DatabaseClock
@@ -44,14 +39,6 @@ class FaultyLauncher:
     def remove(self, attempt: Attempt) -> bool:
         self.removed.append(attempt.run_id)
         return False
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = make_engine(f"sqlite:///{tmp_path}/podwire.sqlite")
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 def crew_of(engine: Engine, launcher: FaultyLauncher) -> Crew:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import Engine
 
@@ -15,22 +12,12 @@ from app.domain.lifecycle import Step, transition
 from app.domain.ports import Attempt
 from app.domain.retry import Retries, Retry
 from app.domain.run import Reason, Status
-from app.store.engine import make_engine
-from app.store.tables import metadata
 from app.supervise.claim import FAULTY_CLAIMS, supervise
 from tests.unit.supervise.doubles import RUN_ID
 from tests.unit.supervise.stage import ANN, STARTED, Play, PlayLink, Stage, exit_with, outputs
 
 AGAIN = Retry(3, ("NonZeroExit", "RunTimeout", "AgentLost"))
 DONE = [STARTED, (Wire.STDOUT, b"fine\n"), exit_with(0)]
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = make_engine(f"sqlite:///{tmp_path}/podwire.sqlite")
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 def test_every_attempt_has_the_secrets_and_none_is_left_after_the_last(engine: Engine) -> None:

@@ -9,15 +9,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Engine
 
 from app.domain.artefacts import ArtefactRules, ArtefactState, Found, Holding, LeftOut, folder_of
 from app.domain.errors import AttemptGone, LinkLost
 from app.domain.ports import Attempt
 from app.domain.retry import Retries, Retry
 from app.store.artefacts import ArtefactStore
-from app.store.engine import make_engine
-from app.store.tables import metadata
 from app.store.workspaces import Workspaces
 from app.supervise import keeping
 from app.supervise.keeper import Keeper
@@ -42,14 +39,6 @@ class PlayCollector:
             if isinstance(step, BaseException):
                 raise step
             yield step
-
-
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    engine = make_engine(f"sqlite:///{tmp_path}/podwire.sqlite")
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
