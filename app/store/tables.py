@@ -1,5 +1,5 @@
-"""The tables but for those of people (account_tables.py): columns, constraints and indexes. No statement lives here; the migrations lead
-to exactly these tables.
+"""The tables but for those of people (account_tables.py): columns, constraints and indexes. No statement lives here; the
+migrations lead to exactly these tables.
 
 Times are float seconds since the epoch by the database's clock, sizes are bytes, JSON is stored as text.
 """
