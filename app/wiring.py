@@ -134,6 +134,7 @@ def pod_shape(settings: Settings) -> Shape:
         node_selector=settings.parsed("kube_node_selector"),
         tolerations=tuple(settings.parsed("kube_tolerations")),
         lost_node_s=settings.kube_lost_node_s,
+        pids_limit=settings.kube_pids_limit,
         priority_class=settings.kube_priority_class,
         service_account=settings.kube_service_account,
         user_id=settings.kube_user_id,

@@ -88,6 +88,9 @@ class Settings:
     kube_lost_node_s: int = field(
         default=300, metadata={"doc": "how long a run is kept whose node the cluster finds unreachable"}
     )
+    kube_pids_limit: int = field(
+        default=0, metadata={"doc": "the podPidsLimit of the nodes, told to programs as PODWIRE_PIDS; 0 = what they can see"}
+    )
     kube_priority_class: str = field(default="", metadata={"doc": "PriorityClass of runs"})
     kube_service_account: str = field(default="", metadata={"doc": "ServiceAccount of runs; its token is never mounted"})
     kube_user_id: int = field(default=1000, metadata={"doc": "user and group id of the processes in runs' pods"})
@@ -253,6 +256,10 @@ NOT_SETTINGS = {
     "PODWIRE_ATTEMPT",
     "PODWIRE_HOME",
     "PODWIRE_ARTEFACTS",
+    "PODWIRE_CPU_MILLICORES",
+    "PODWIRE_MEMORY_BYTES",
+    "PODWIRE_DISK_BYTES",
+    "PODWIRE_PIDS",
 }
 
 

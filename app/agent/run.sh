@@ -29,6 +29,18 @@ use() {
     echo "use $peak $now $cpu $value"
 }
 
+# PODWIRE_PIDS: how many processes and threads there may be, the least of what is set; without it, nothing limits them.
+pids() {
+    first /sys/fs/cgroup/pids/pids.max
+    [ "$value" != 0 ] || first /sys/fs/cgroup/pids.max
+    for value in "$value" "$(ulimit -u)"; do
+        case $value in
+            *[!0-9]* | "" | 0) ;;
+            *) [ "${PODWIRE_PIDS:-$value}" -lt "$value" ] || export PODWIRE_PIDS="$value" ;;
+        esac
+    done
+}
+
 exec 4<$d/go 5>$d/note 2>&5
 # The agent is told to end together with this process, and passes that on to the program.
 trap : TERM
@@ -42,6 +54,7 @@ for file in $d/files/*; do
 done
 export PATH="$d/bin:${PATH:-/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin}"
 export PYTHONPATH="$d/lib${PYTHONPATH:+:$PYTHONPATH}"
+pids
 
 # To an absolute path: by its name alone, busybox would start an applet of its own instead.
 name=$1 program=

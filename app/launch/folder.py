@@ -22,7 +22,7 @@ from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.environment import secrets_of
-from app.launch.limits import backstop_s, limit_words, niceness
+from app.launch.limits import backstop_s, limit_words, niceness, variables
 
 AGENT = Path(wire.__file__).parent
 ARTEFACTS = "artefacts"
@@ -135,7 +135,7 @@ def _environment(attempt: Attempt, final: Path, keeps_artefacts: bool) -> dict[s
     env["PYTHONPATH"] = f"{podwire / 'lib'}{':' if env.get('PYTHONPATH') else ''}{env.get('PYTHONPATH', '')}"
     ours = {"PODWIRE_DIR": str(podwire), "PODWIRE_RUN_ID": attempt.run_id, "PODWIRE_ATTEMPT": str(attempt.number)}
     ours |= {"PODWIRE_ARTEFACTS": str(final / ARTEFACTS)} if keeps_artefacts else {}
-    return env | ours
+    return env | ours | variables(attempt.spec)
 
 
 def held(folder: Path) -> bool:

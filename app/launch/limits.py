@@ -16,6 +16,7 @@ import math
 import resource
 
 from app.domain.spec import RunSpec
+from app.launch.environment import CPU_LIMIT, DISK_LIMIT, MEMORY_LIMIT, PIDS_LIMIT, millicores
 
 MAX_OPEN_FILES = 4096
 MAX_PROCESSES = 16384
@@ -36,6 +37,17 @@ def limit_words(spec: RunSpec) -> list[str]:
         (resource.RLIMIT_CORE, 0, 0),
     )
     return [f"{kind}:{soft}:{hard}" for kind, soft, hard in limits]
+
+
+def variables(spec: RunSpec) -> dict[str, str]:
+    """Return the environment variables that tell the program its limits."""
+    told = {
+        CPU_LIMIT: millicores(spec.cpu),
+        MEMORY_LIMIT: spec.memory_bytes,
+        DISK_LIMIT: spec.disk_bytes,
+        PIDS_LIMIT: MAX_PROCESSES,
+    }
+    return {name: str(value) for name, value in told.items()}
 
 
 def niceness(spec: RunSpec) -> int:

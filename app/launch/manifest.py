@@ -21,7 +21,7 @@ from app.domain.errors import LaunchRefused
 from app.domain.images import ImageRules
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
-from app.launch.environment import secrets_of
+from app.launch.environment import CPU_LIMIT, DISK_LIMIT, MEMORY_LIMIT, PIDS_LIMIT, millicores, secrets_of
 from app.launch.images import choose
 
 Json = dict[str, Any]
@@ -67,6 +67,7 @@ class Shape:
     agent_memory_bytes: int = 128 * MIB
     waiting_s: float = 7 * 86400.0
     lost_node_s: int = 300
+    pids_limit: int = 0
     keeps_artefacts: bool = False
 
 
@@ -284,7 +285,7 @@ def _run(attempt: Attempt, shape: Shape, words: list[str]) -> Json:
         "image": choose(spec, ImageRules(shape.images, shape.default_image, shape.allowed_images)),
         "imagePullPolicy": "IfNotPresent",
         "command": ["/podwire/busybox", "sh", "/podwire/run.sh", *(_literal(word) for word in words)],
-        "env": _environment(attempt),
+        "env": _environment(attempt, shape),
         "resources": {"requests": limits, "limits": limits},
         "securityContext": _container_security(),
         "volumeMounts": [
@@ -305,14 +306,28 @@ def _literal(text: str) -> str:
     return text.replace("$", "$$") if "$(" in text or "$$" in text else text
 
 
-def _environment(attempt: Attempt) -> list[Json]:
+def _environment(attempt: Attempt, shape: Shape) -> list[Json]:
     spec = attempt.spec
     env = {"HOME": "/work", "LANG": "C.UTF-8", "PYTHONUNBUFFERED": "1", "TMPDIR": "/tmp", **spec.env}
     env |= {"PODWIRE_DIR": "/podwire", "PODWIRE_RUN_ID": attempt.run_id, "PODWIRE_ATTEMPT": str(attempt.number)}
     env |= {"PODWIRE_STDIN": "1"} if spec.stdin else {}
+    env |= {PIDS_LIMIT: str(shape.pids_limit)} if shape.pids_limit else {}
     plain = [{"name": name, "value": _literal(value)} for name, value in env.items() if name not in spec.secrets]
     secret = [{"name": name, "valueFrom": {"secretKeyRef": {"name": pod_name(attempt), "key": name}}} for name in spec.secrets]
-    return [*plain, *secret]
+    return [*plain, *secret, *_limits()]
+
+
+def _limits() -> list[Json]:
+    """Return the container's limits as variables, as the cluster has them: whatever admitted the pod may have changed them."""
+    sources = (
+        (CPU_LIMIT, "limits.cpu", "1m"),
+        (MEMORY_LIMIT, "limits.memory", "1"),
+        (DISK_LIMIT, "limits.ephemeral-storage", "1"),
+    )
+    return [
+        {"name": name, "valueFrom": {"resourceFieldRef": {"containerName": "run", "resource": resource, "divisor": divisor}}}
+        for name, resource, divisor in sources
+    ]
 
 
 def _volumes(spec: RunSpec) -> list[Json]:
@@ -327,5 +342,5 @@ def _spool_bytes(spec: RunSpec) -> int:
 
 def _cores(cpu: float) -> str:
     """Return a quantity of cpu as the API writes it back: whole cores, or thousandths."""
-    thousandths = max(1, round(cpu * 1000))
+    thousandths = millicores(cpu)
     return str(thousandths // 1000) if thousandths % 1000 == 0 else f"{thousandths}m"

@@ -23,7 +23,7 @@ from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import BRIDGE_COMMAND, Shape, pod_name
 from tests.cluster.conftest import BARE_IMAGE, exists, launched, wait_for
-from tests.contract.attempts import Follower, attempt, bash, python
+from tests.contract.attempts import Follower, attempt, bash, clear, python
 
 SMALL: dict[str, object] = {"cpu": 0.2, "memory_bytes": 64 * 1024**2}
 MIB = 1024 * 1024
@@ -90,6 +90,18 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
     assert lines[0] == "1000 [True, True, False, False, False, False]"
     assert lines[1:4] == ["data /work $(HOME) $$ $( ä", "'\" /work/script.py", "True False"]
     assert lines[4] == "['0000000000000000', '1', '2']"
+
+
+def test_the_least_limit_of_processes_is_told(api: KubeApi, shape: Shape) -> None:
+    for told in (77, 10**9):
+        launcher = KubernetesLauncher(api, replace(shape, pids_limit=told))
+        try:
+            follower = launched(launcher, bash('echo "$PODWIRE_PIDS $(ulimit -u)"', **SMALL))
+            follower.to_end()
+            pids, seen = follower.output().split()
+            assert int(pids) == (min(told, int(seen)) if seen.isdigit() else told)
+        finally:
+            clear(launcher)
 
 
 BINARY = """

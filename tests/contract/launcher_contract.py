@@ -82,6 +82,13 @@ class LauncherContract:
         launcher.remove(follower.attempt)
         assert launcher.present() == []
 
+    def test_the_program_is_told_its_limits(self, launcher: Launcher) -> None:
+        script = 'echo "$PODWIRE_CPU_MILLICORES $PODWIRE_MEMORY_BYTES $PODWIRE_DISK_BYTES"'
+        script += '; [ "${PODWIRE_PIDS:-unlimited}" = "$(ulimit -u)" ]'
+        follower = launched(launcher, bash(script, disk_bytes=200_000_000, **SMALL))
+        end = follower.to_end()
+        assert (follower.output(), end["exit_code"]) == (b"200 134217728 200000000\n", 0)
+
     def test_every_position_gives_the_same_bytes(self, launcher: Launcher) -> None:
         what = python(
             "import sys,time\nfor i in range(12):\n print(i, flush=True); time.sleep(.06)\n print('e', i, file=sys.stderr)",

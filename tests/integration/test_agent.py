@@ -466,7 +466,8 @@ def test_the_program_sees_nothing_of_the_service(launcher: LocalLauncher, root: 
     folder = root / "attempts" / f"{what.run_id}-1"
     assert (folder.stat().st_mode & 0o777, (folder / "config").stat().st_mode & 0o777) == (0o700, 0o600)
     names = {line.split(b"=")[0] for line in follower.output().split(b"\n") if line.startswith(b"PODWIRE_")}
-    assert names == {b"PODWIRE_DIR", b"PODWIRE_RUN_ID", b"PODWIRE_ATTEMPT"}
+    limits = {b"PODWIRE_CPU_MILLICORES", b"PODWIRE_MEMORY_BYTES", b"PODWIRE_DISK_BYTES", b"PODWIRE_PIDS"}
+    assert names == {b"PODWIRE_DIR", b"PODWIRE_RUN_ID", b"PODWIRE_ATTEMPT", *limits}
 
 
 @pytest.mark.parametrize(

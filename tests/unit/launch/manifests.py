@@ -29,6 +29,11 @@ LANGUAGES = {"python": ("python3", "-u"), "bash": ("bash",)}
 PLAIN = Shape("runs", "registry.example/podwire:1", languages=LANGUAGES, default_image="debian:12", allowed_images=("*",))
 
 
+def limit(name: str, resource: str, divisor: str) -> dict[str, object]:
+    """Return the variable that tells a program a limit of its container."""
+    return {"name": name, "valueFrom": {"resourceFieldRef": {"containerName": "run", "resource": resource, "divisor": divisor}}}
+
+
 def full(shape: Shape) -> Shape:
     """Return the shape with every option set that the cluster need not have anything for."""
     toleration: dict[str, object] = {
@@ -41,7 +46,7 @@ def full(shape: Shape) -> Shape:
     images = {"python": shape.default_image, "bash": shape.default_image}
     changed = replace(shape, instance="other-1", images=images, user_id=65534, agent_cpu=0.5, agent_cpu_request=0.02)
     changed = replace(changed, tolerations=(toleration, {"operator": "Exists"}), pull_secrets=("first", "second"), waiting_s=60.5)
-    changed = replace(changed, lost_node_s=30, keeps_artefacts=True)
+    changed = replace(changed, lost_node_s=30, pids_limit=1024, keeps_artefacts=True)
     return replace(changed, node_selector={"kubernetes.io/os": "linux"}, service_account="default", agent_memory_bytes=64 * MIB)
 
 

@@ -11,6 +11,7 @@ from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.manifest import Shape, labels, make_pod, parse_name, pod_name, spec_hash
+from tests.unit.launch.manifests import limit
 
 RUN = "r" + "a2" * 9 + "b"
 MIB = 1024 * 1024
@@ -82,6 +83,9 @@ EXPECTED = {
                     {"name": "PODWIRE_DIR", "value": "/podwire"},
                     {"name": "PODWIRE_RUN_ID", "value": RUN},
                     {"name": "PODWIRE_ATTEMPT", "value": "1"},
+                    limit("PODWIRE_CPU_MILLICORES", "limits.cpu", "1m"),
+                    limit("PODWIRE_MEMORY_BYTES", "limits.memory", "1"),
+                    limit("PODWIRE_DISK_BYTES", "limits.ephemeral-storage", "1"),
                 ],
                 "resources": {
                     "requests": {"cpu": "500m", "memory": "67108864", "ephemeral-storage": "104857600"},
@@ -154,7 +158,7 @@ def test_how_long_a_lost_node_is_waited_for() -> None:
 def test_words_and_values_reach_the_program_as_they_are() -> None:
     made = command(command=("sh", "-c", "echo $(HOME) $HOME $$"), args=("a b",), env={"A": "$(B)", "C": "$d"})
     assert made["command"] == ["/podwire/busybox", "sh", "/podwire/run.sh", "sh", "-c", "echo $$(HOME) $$HOME $$$$", "a b"]
-    env = {each["name"]: each["value"] for each in made["env"]}  # type: ignore[attr-defined]
+    env = {each["name"]: each.get("value") for each in made["env"]}  # type: ignore[attr-defined]
     assert (env["A"], env["C"]) == ("$$(B)", "$d")
 
 

@@ -6,7 +6,7 @@ from app.agent.place import HOOK
 from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.manifest import make_pod, spec_hash
-from tests.unit.launch.manifests import SHAPES
+from tests.unit.launch.manifests import SHAPES, limit
 
 MIB = 1024 * 1024
 RUN = "r" + "a2" * 9 + "b"
@@ -98,7 +98,11 @@ EXPECTED = {
                     {"name": "PODWIRE_DIR", "value": "/podwire"},
                     {"name": "PODWIRE_ATTEMPT", "value": "12"},
                     {"name": "PODWIRE_STDIN", "value": "1"},
+                    {"name": "PODWIRE_PIDS", "value": "1024"},
                     {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": f"pw-{RUN}-12", "key": "TOKEN"}}},
+                    limit("PODWIRE_CPU_MILLICORES", "limits.cpu", "1m"),
+                    limit("PODWIRE_MEMORY_BYTES", "limits.memory", "1"),
+                    limit("PODWIRE_DISK_BYTES", "limits.ephemeral-storage", "1"),
                     {"name": "PODWIRE_ARTEFACTS", "value": "/artefacts"},
                 ],
                 "resources": {
