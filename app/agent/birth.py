@@ -105,11 +105,13 @@ def _fork_guardian(life_read: int, life: int) -> int:
     guardian = os.fork()
     if guardian == 0:
         try:
+            os.setpgid(0, 0)
             os.close(life)
             _guard(life_read)
         finally:
             os._exit(1)
-    # Here, not in the guardian: the group must exist before the program can join it.
+    # In the guardian too, for an agent that is killed before it comes to this; and here, because the group must exist before the
+    # program can join it.
     os.setpgid(guardian, guardian)
     return guardian
 

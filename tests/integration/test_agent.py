@@ -223,6 +223,28 @@ def test_a_killed_agent_takes_the_program_along_and_loses_no_record(launcher: Lo
     assert late.output() == b"".join(b"line %d\n" % i for i in range(1, 1001)) + b"done\n"
 
 
+DIES_WITH_A_NEW_GUARDIAN = """
+import os, signal, sys
+from app.agent import birth
+agent, setpgid = os.getpid(), os.setpgid
+os.setpgid = lambda *ids: os.kill(agent, signal.SIGKILL) if os.getpid() == agent else setpgid(*ids)
+birth.begin(sys.argv[1])"""
+
+
+def test_an_agent_that_dies_once_its_guardian_is_there_can_be_removed(
+    launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(folder: Path) -> None:
+        died = subprocess.run([sys.executable, "-c", DIES_WITH_A_NEW_GUARDIAN, str(folder)], cwd=ROOT, timeout=DEADLINE_S)
+        assert died.returncode == -signal.SIGKILL
+
+    monkeypatch.setattr("app.launch.local._spawn_agent", die)
+    what = bash("sleep 60")
+    launcher.launch(what)
+    assert launcher.remove(what) is True
+    assert launcher.present() == []
+
+
 def test_half_a_record_at_the_end_of_a_dead_agents_spool_is_left_out(launcher: LocalLauncher, root: Path) -> None:
     what = bash("echo whole; sleep 300")
     follower = launched(launcher, what)
