@@ -76,6 +76,7 @@ def build_services(settings: Settings) -> Services:
         renew_s=settings.renew_s,
         tick_s=settings.tick_s,
         keep_failed_s=settings.kube_keep_failed_s if settings.launcher == "kubernetes" else 0.0,
+        keep_runs_s=settings.keep_runs_s,
         highest_priority=Priority(settings.max_priority),
         tracer=_tracer(settings, process_id),
     )

@@ -58,6 +58,10 @@ class Settings:
     launch_within_s: float = field(
         default=120.0, metadata={"doc": "how long one attempt's launch is tried while the launcher cannot be used"}
     )
+    keep_runs_s: float = field(
+        default=0.0,
+        metadata={"doc": "how long runs are kept after their end, with output, questions and artefacts; 0 = for ever"},
+    )
     max_request_bytes: int = field(default=16 * 1024 * 1024, metadata={"doc": "largest accepted request body"})
     max_cpu: float = field(default=4.0, metadata={"doc": "largest cpu of a run, in cores"})
     max_memory_bytes: int = field(default=4 * 1024**3, metadata={"doc": "largest memory of a run"})
@@ -163,7 +167,8 @@ class Settings:
             faults.append("PODWIRE_RENEW_S must be less than half of PODWIRE_LEASE_S")
         if self.workspaces_dir and not Path(self.workspaces_dir).is_absolute():
             faults.append("PODWIRE_WORKSPACES_DIR must be an absolute path")
-        least = {"workspaces_max_files": 1, "workspaces_max_bytes": 1, "workspaces_within_s": 0, "workspaces_keep_s": 0}
+        least = dict.fromkeys(("workspaces_max_files", "workspaces_max_bytes"), 1)
+        least |= dict.fromkeys(("workspaces_within_s", "workspaces_keep_s", "keep_runs_s"), 0)
         faults += [f"PODWIRE_{name.upper()} must be at least {n}" for name, n in least.items() if getattr(self, name) < n]
         try:
             self._languages()
@@ -194,10 +199,9 @@ class Settings:
         return Retries(self.max_attempts, self.retry_backoff_s)
 
     def artefact_rules(self) -> ArtefactRules:
-        """Return what is kept of what programs leave."""
-        return ArtefactRules(
-            self.workspaces_max_files, self.workspaces_max_bytes, self.workspaces_within_s, self.workspaces_keep_s
-        )
+        """Return what is kept of what programs leave, and how long: never longer than their runs."""
+        keep_s = min((each for each in (self.workspaces_keep_s, self.keep_runs_s) if each > 0), default=0.0)
+        return ArtefactRules(self.workspaces_max_files, self.workspaces_max_bytes, self.workspaces_within_s, keep_s)
 
     def spec_limits(self) -> SpecLimits:
         """Return the maxima for one run."""

@@ -94,6 +94,7 @@ PERIODIC_WORK = (
     "repair-queue",
     "remove-artefacts",
     "find-lost-artefacts",
+    "remove-runs",
     "leases",
     "archiver",
 )
@@ -193,6 +194,7 @@ LOST_FOLDERS = Metric(
     Kind.COUNTER,
     "Old folders of runs in the storage that the database does not know of; they are left alone, and counted on every look.",
 )
+RUNS_REMOVED = Metric("podwire_runs_removed_total", Kind.COUNTER, "Ended runs that were removed after their time.")
 
 METRICS = (
     QUEUE_DEPTH,
@@ -216,6 +218,7 @@ METRICS = (
     ARTEFACT_BYTES,
     ARTEFACTS_REMOVED,
     LOST_FOLDERS,
+    RUNS_REMOVED,
 )
 
 

@@ -50,6 +50,7 @@ class Services:
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 120.0
     keep_failed_s: float = 0.0
+    keep_runs_s: float = 0.0
     collector: Collector | None = None
     workspaces: Workspaces | None = None
     artefact_rules: ArtefactRules = field(default_factory=ArtefactRules)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from app.domain.errors import PodwireError
 from app.domain.metrics import TICK_FAILURES
-from app.service import artefacts, reconcile
+from app.service import artefacts, reconcile, retention
 from app.service.dispatch import dispatch
 from app.service.services import Services
 
@@ -34,6 +34,7 @@ TICKS = (
     Tick("repair-queue", reconcile.repair_queue, every=15),
     Tick("remove-artefacts", artefacts.remove_expired, every=15),
     Tick("find-lost-artefacts", artefacts.find_unknown, every=21_600),
+    Tick("remove-runs", retention.remove_expired, every=15),
 )
 
 

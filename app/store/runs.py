@@ -25,6 +25,7 @@ from app.store.lanes import Lanes
 from app.store.limits import LimitSettings
 from app.store.questions import CLOSE_QUESTIONS
 from app.store.queue import GET, Queue
+from app.store.retention import Retention
 from app.store.rows import changed, lifecycle_of, run_of, storable
 from app.store.run_secrets import RunSecrets, wipe
 from app.store.steering import Steering
@@ -55,7 +56,7 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Steering, AuditLog, Lanes, LimitSettings, Supervision, Attempts, RunSecrets):
+class RunStore(Submissions, Queue, Steering, AuditLog, Lanes, LimitSettings, Supervision, Attempts, RunSecrets, Retention):
     """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
 
     def __init__(self, engine: Engine) -> None:

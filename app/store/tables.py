@@ -119,6 +119,12 @@ Index(
 Index("ix_runs_not_before", runs.c.not_before, sqlite_where=IS_HELD_BACK, postgresql_where=IS_HELD_BACK)
 Index("ix_runs_queue_deadline", runs.c.queue_deadline_at, sqlite_where=IS_QUEUED, postgresql_where=IS_QUEUED)
 Index("ix_runs_supervised", runs.c.lease_owner, sqlite_where=IS_SUPERVISED, postgresql_where=IS_SUPERVISED)
+Index(
+    "ix_runs_ended_at",
+    runs.c.ended_at,
+    sqlite_where=runs.c.ended_at.is_not(None),
+    postgresql_where=runs.c.ended_at.is_not(None),
+)
 Index("ix_runs_owner", runs.c.owner_id, runs.c.sequence)
 Index(
     "uq_runs_idempotency",
