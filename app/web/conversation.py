@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import _thread
 import logging
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from app.domain.run import Run
 from app.live.cursor import Cursor
 from app.service import answer, cancel, stdin
 from app.service.services import Services
-from app.web.auth import Credential, still_valid
+from app.web.auth import Credential
+from app.web.recheck import Recheck
 from app.web.resources import question_resource, run_summary
 from app.web.schemas import AnswerFrame, CancelFrame, InputFrame
 from app.web.session import Code, Command, Out, Refusal, Session, Violation, failure, parse_command, success
@@ -30,7 +30,6 @@ logger = logging.getLogger(__name__)
 
 QUEUE_POLL_S = 1.0
 IDLE_S = 10.0
-RECHECK_S = 60.0
 # Ids of this length are unique by themselves; shorter ones, such as c1, are so within their connection only.
 UNIQUE_LENGTH = 16
 
@@ -98,15 +97,15 @@ class _Commands:
     def __init__(self, watch: Watch, wire: Wire) -> None:
         self._watch, self._wire = watch, wire
         self._scope = uuid.uuid4().hex
-        self._checked_at = time.monotonic()
+        self._recheck = Recheck(watch.services, watch.credential, watch.run)
 
     def serve(self) -> None:
         """Read until the connection is over. Raises: Violation, WireClosed."""
         for text in self._wire.messages():
             if text is not None:
                 self._wire.send_frames((self._reply(text),), urgent=True)
-            elif time.monotonic() - self._checked_at > RECHECK_S:
-                self._recheck()
+            elif self._recheck.due:
+                self._ask_again()
 
     def _reply(self, text: str) -> bytes:
         try:
@@ -116,10 +115,6 @@ class _Commands:
             return refusal.frame
         try:
             return success(command.id, self._carry_out(self._person(), command))
-        except (Unauthenticated, NotFound) as error:
-            if isinstance(error, Unauthenticated):
-                raise Violation(Code.UNAUTHENTICATED, "unauthenticated") from error
-            return self._refused(command, error)
         except PodwireError as error:
             return self._refused(command, error)
         except Violation:
@@ -150,20 +145,17 @@ class _Commands:
         return command_id if len(command_id) >= UNIQUE_LENGTH else f"{self._scope}:{command_id}"
 
     def _person(self) -> Person:
-        """Return who is there, as they are now. Raises: Unauthenticated, Violation, StoreUnavailable."""
-        person = still_valid(self._watch.services, self._watch.credential)
-        if person is None:
-            raise Unauthenticated()
-        if not person.may_see(self._watch.run):
-            raise Violation(Code.UNKNOWN_RUN, "not_found")
-        self._checked_at = time.monotonic()
-        return person
+        """Return who is there, as they are now. Raises: Violation, StoreUnavailable."""
+        try:
+            return self._recheck.person()
+        except Unauthenticated as error:
+            raise Violation(Code.UNAUTHENTICATED, "unauthenticated") from error
+        except NotFound as error:
+            raise Violation(Code.UNKNOWN_RUN, "not_found") from error
 
-    def _recheck(self) -> None:
+    def _ask_again(self) -> None:
         """Who only listens is asked for their credential now and then, too."""
         try:
             self._person()
-        except Unauthenticated as error:
-            raise Violation(Code.UNAUTHENTICATED, "unauthenticated") from error
         except PodwireError as error:
-            logger.warning("run %s: a watcher's credential was not checked: %s", self._watch.run.id, error)
+            logger.warning("run %s: whether a watcher may still watch was not checked: %s", self._watch.run.id, error)

@@ -9,17 +9,16 @@ from collections.abc import Iterator
 
 from flask import Blueprint, Response, request
 
-from app.domain.errors import StoreUnavailable
+from app.domain.errors import NotFound, StoreUnavailable, Unauthenticated
 from app.domain.events import Position
-from app.domain.run import Run
 from app.live.batch import Batch, Reset
 from app.live.cursor import Cursor
 from app.service import look
-from app.service.services import Services
 from app.web import reading
-from app.web.auth import Credential, credential, current_person, still_valid
+from app.web.auth import credential, current_person
 from app.web.context import context
 from app.web.drain import Drain
+from app.web.recheck import Recheck
 from app.web.schemas import StreamQuery
 from app.web.stream import enter
 
@@ -29,7 +28,6 @@ bp = Blueprint("sse", __name__)
 KEEPALIVE_S = 15.0
 # How soon a stream notices that the process is leaving.
 LOOK_S = 1.0
-RECHECK_S = 60.0
 
 
 @bp.get("/v1/runs/<run:run_id>/events")
@@ -42,7 +40,7 @@ def events(run_id: str) -> Response:
         return Response(status=204)
     place, cursor = enter(person, run_id, position)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    lines = _lines(cursor, context().drain, _Recheck(context().services, credential(), run))
+    lines = _lines(cursor, context().drain, Recheck(context().services, credential(), run))
     response = Response(lines, mimetype="text/event-stream", headers=headers)
     response.call_on_close(cursor.close)
     response.call_on_close(place.release)
@@ -61,30 +59,22 @@ def _told_all(run_id: str, position: Position) -> bool:
     return standing is not None and standing.ended and position.seq >= standing.seq
 
 
-class _Recheck:
-    """Whether the watcher may still watch, asked now and then."""
-
-    def __init__(self, services: Services, held: Credential, run: Run) -> None:
-        self._services, self._held, self._run = services, held, run
-        self._due = time.monotonic() + RECHECK_S
-
-    def passed(self) -> bool:
-        """Say so; a database that cannot be reached ends no stream."""
-        if time.monotonic() < self._due:
-            return True
-        self._due = time.monotonic() + RECHECK_S
-        try:
-            person = still_valid(self._services, self._held)
-        except StoreUnavailable as error:
-            logger.warning("run %s: a watcher's credential was not checked: %s", self._run.id, error)
-            return True
-        return person is not None and person.may_see(self._run)
+def _may_go_on(recheck: Recheck) -> bool:
+    """Say whether the watcher may still watch; a database that cannot be reached ends no stream."""
+    try:
+        if recheck.due:
+            recheck.person()
+    except StoreUnavailable as error:
+        logger.warning("whether a watcher may still watch was not checked: %s", error)
+    except (Unauthenticated, NotFound):
+        return False
+    return True
 
 
-def _lines(cursor: Cursor, drain: Drain, recheck: _Recheck) -> Iterator[bytes]:
+def _lines(cursor: Cursor, drain: Drain, recheck: Recheck) -> Iterator[bytes]:
     spoken_at = time.monotonic()
     yield b"retry: 1000\n\n"
-    while not drain.begun and recheck.passed():
+    while not drain.begun and _may_go_on(recheck):
         item = cursor.next(LOOK_S)
         if item is not None:
             spoken_at = time.monotonic()

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from app.domain.errors import StoreUnavailable
 from app.domain.person import Person
-from app.web import sse
+from app.web import recheck, sse
 from tests.unit.supervise.doubles import make_run
 
+ANN = Person("u1", "ann")
 
-def away() -> Person | None:
+
+def away() -> Any:
     raise StoreUnavailable()
 
 
 @pytest.mark.trap("S14")
 @pytest.mark.parametrize(
-    ("who", "passed"),
+    ("who", "there", "passed"),
     [
-        (lambda: Person("u1", "ann"), True),
-        (lambda: None, False),
-        (lambda: Person("u2", "bob"), False),
-        (away, True),
+        (lambda: ANN, lambda: True, True),
+        (lambda: ANN, lambda: False, False),
+        (lambda: None, lambda: True, False),
+        (lambda: Person("u2", "bob"), lambda: True, False),
+        (away, lambda: True, True),
+        (lambda: ANN, away, True),
     ],
 )
-def test_a_stream_is_rechecked(monkeypatch: pytest.MonkeyPatch, who: Callable[[], Person | None], passed: bool) -> None:
-    monkeypatch.setattr(sse, "RECHECK_S", 0.0)
-    monkeypatch.setattr(sse, "still_valid", lambda services, held: who())
-    assert sse._Recheck(None, None, make_run()).passed() is passed  # type: ignore[arg-type]
+def test_a_stream_is_rechecked(
+    monkeypatch: pytest.MonkeyPatch, who: Callable[[], Person | None], there: Callable[[], bool], passed: bool
+) -> None:
+    monkeypatch.setattr(recheck, "EVERY_S", -1.0)
+    monkeypatch.setattr(recheck, "still_valid", lambda services, held: who())
+    services = cast(Any, SimpleNamespace(runs=SimpleNamespace(exists=lambda run_id: there())))
+    assert sse._may_go_on(recheck.Recheck(services, cast(Any, None), make_run())) is passed
