@@ -183,11 +183,13 @@ def test_a_node_that_comes_back_too_late(
     run = client.submit(FOREVER, grace=1, **SMALL)
     watcher = watch(client, run)
     watcher.wait_for("line 5\n")
+    pod = f"/api/v1/namespaces/{namespace}/pods/pw-{run}-1"
+    # A node reports later than a program speaks.
+    wait_until(lambda: api.call("GET", pod)["status"]["phase"] == "Running", "the node said that the pod runs")
     node.cut()
     told = watcher.finish(deadline_s=120.0)
     assert (told.ends, told.end["reason"], client.status(run)) == (1, "NodeLost", "failed")
     before = client.run(run), client.output(run)
-    pod = f"/api/v1/namespaces/{namespace}/pods/pw-{run}-1"
     assert api.call("GET", pod)["status"]["phase"] == "Running"
     node.heal()
     wait_until(lambda: not exists(api, pod), "the pod that came back was removed", deadline_s=60.0)
