@@ -95,10 +95,11 @@ PERIODIC_WORK = (
     "remove-artefacts",
     "find-lost-artefacts",
     "remove-runs",
+    "announce-ends",
     "leases",
     "archiver",
 )
-REPAIRS = ("lease_expired", "not_claimed", "released", "orphan")
+REPAIRS = ("lease_expired", "not_claimed", "released", "orphan", "end_not_announced")
 PROCESS_KINDS = ("web", "worker")
 
 
@@ -163,7 +164,8 @@ REPAIRED = Metric(
     "podwire_repairs_total",
     Kind.COUNTER,
     "What the reconciler put right. Runs handed out again: `lease_expired` had lost their supervisor, `not_claimed` were never "
-    "taken by one, `released` were given back by a worker that left. `orphan`: an attempt without a run was removed.",
+    "taken by one, `released` were given back by a worker that left. `orphan`: an attempt without a run was removed. "
+    "`end_not_announced`: whoever ended a run did not live to tell its watchers.",
     ("kind",),
     (REPAIRS,),
 )

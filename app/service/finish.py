@@ -22,16 +22,17 @@ def finish_queued(services: Services, run: Run, outcome: Outcome) -> Run:
     end = Entry(seq, encode(log.epoch, seq, now, Kind.END, end_fields(outcome, log.offset, 0)))
     chunk = Chunk.pack([end], log.epoch, log.offset, log.offset, log.spool)
     services.runs.finish(run, after, chunk, Progress(log.epoch, seq, log.offset, log.spool))
-    _announce(services, run, end)
+    announce_end(services, run.id, run.token, log.epoch, end)
     return after
 
 
-def _announce(services: Services, run: Run, end: Entry) -> None:
-    """Tell watchers now; without this they find it in SQL at their next check. No writer is in the way: the run's token, which
-    is 0 before the first attempt, is higher than that of any former one.
+def announce_end(services: Services, run_id: str, token: int, epoch: int, end: Entry) -> None:
+    """Tell watchers of an end that SQL holds; without this they find it at their next look into SQL. Doing so again is harmless.
+
+    No writer is in the way: the run's token, which is 0 before the first attempt, is not lower than that of any former one.
     """
     try:
-        services.log.open(run.id, run.token, run.archived.epoch, run.archived.seq)
-        services.log.append(run.id, run.token, run.archived.epoch, [end])
+        services.log.open(run_id, token, epoch, end.seq - 1)
+        services.log.append(run_id, token, epoch, [end])
     except LiveUnavailable as error:
-        logger.info("run %s: its end is not announced: %s", run.id, error)
+        logger.info("run %s: its end is not announced: %s", run_id, error)

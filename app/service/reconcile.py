@@ -15,12 +15,14 @@ from app.domain.reconcile import Fate, fate, orphans, unsupervised
 from app.domain.run import Outcome, Reason, Run, Status
 from app.domain.spec import RunSpec
 from app.service.dispatch import dispatch, hand_out, wake
-from app.service.finish import finish_queued
+from app.service.finish import announce_end, finish_queued
 from app.service.services import Services
 
 logger = logging.getLogger(__name__)
 
 BATCH = 200
+# Whoever writes an end announces it at once, so there is nothing to do for ends that are older.
+ANNOUNCED_AFTER_S, ANNOUNCED_WITHIN_S = 1.0, 15.0
 
 
 def redispatch(services: Services) -> int:
@@ -85,6 +87,20 @@ def _remove_orphan(services: Services, orphan: tuple[str, int], failed_since_s: 
     else:
         logger.info("run %s: what was left of its failed attempt %d is removed", *orphan)
     return True
+
+
+def announce_ends(services: Services) -> int:
+    """Announce the ends of the last moments which those who wrote them did not live to announce; return how many."""
+    count = 0
+    for ended in services.runs.ended_lately(ANNOUNCED_AFTER_S, ANNOUNCED_WITHIN_S, BATCH):
+        head = services.log.head(ended.run_id)
+        if head is not None and (head.epoch, head.seq) >= (ended.epoch, ended.seq):
+            continue
+        for end in services.chunks.read(ended.run_id, ended.seq - 1, 1):
+            announce_end(services, ended.run_id, ended.token, ended.epoch, end)
+            services.counters.note(REPAIRED.count("end_not_announced"))
+            count += 1
+    return count
 
 
 def repair_queue(services: Services) -> bool:

@@ -29,6 +29,7 @@ TICKS = (
     Tick("dispatch", dispatch),
     Tick("redispatch", reconcile.redispatch),
     Tick("expire-runs", reconcile.expire_runs),
+    Tick("announce-ends", reconcile.announce_ends),
     Tick("expire-questions", reconcile.expire_questions, every=0),
     Tick("remove-orphans", reconcile.remove_orphans, every=15),
     Tick("repair-queue", reconcile.repair_queue, every=15),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Engine, Text, and_, bindparam, case, exists, func, literal_column, or_, select, update
 
@@ -132,6 +133,14 @@ MARK_DISPATCHED = (
 # Every attempt that a launcher may have on its hands for a reason.
 UNFINISHED = select(runs.c.id, runs.c.attempt).where(IS_SUPERVISED)
 
+# Where the logs of the runs end that ended a moment ago.
+ENDED_LATELY = (
+    select(runs.c.id, runs.c.token, runs.c.archived_epoch, runs.c.archived_seq)
+    .where(runs.c.ended_at > db_now() - bindparam("within_s"), runs.c.ended_at < db_now() - bindparam("after_s"))
+    .order_by(runs.c.ended_at.desc())
+    .limit(bindparam("at_most"))
+)
+
 # How long ago each of these runs failed, and with which attempt.
 FAILED_SINCE = select(runs.c.id, runs.c.attempt, (db_now() - runs.c.ended_at).label("since_s")).where(
     runs.c.id.in_(bindparam("ids", expanding=True)), runs.c.status == Status.FAILED.value
@@ -139,6 +148,15 @@ FAILED_SINCE = select(runs.c.id, runs.c.attempt, (db_now() - runs.c.ended_at).la
 
 # The database's clock.
 NOW = select(db_now())
+
+
+class Ended(NamedTuple):
+    """A run that has ended: the last token, and the position of its end event."""
+
+    run_id: str
+    token: int
+    epoch: int
+    seq: int
 
 
 class Supervision:
@@ -226,6 +244,12 @@ class Supervision:
             if marked and (kind := repair(run)):
                 counters.add(connection, [REPAIRED.count(kind)])
             return marked
+
+    def ended_lately(self, after_s: float, within_s: float, limit: int) -> list[Ended]:
+        """Return the runs that ended more than `after_s` and less than `within_s` seconds ago, the last one first."""
+        values = {"after_s": after_s, "within_s": within_s, "at_most": limit}
+        with reading(self._engine) as connection:
+            return [Ended(*row) for row in connection.execute(ENDED_LATELY, values)]
 
     def unfinished_attempts(self) -> list[tuple[str, int]]:
         """Return the (run id, attempt) that launchers must keep."""

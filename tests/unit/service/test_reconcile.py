@@ -10,15 +10,18 @@ from typing import Any, cast
 import pytest
 
 from app.domain.admission import Limits
+from app.domain.events import Entry, Kind, encode
 from app.domain.ids import new_run_id
 from app.domain.lifecycle import Step, transition
 from app.domain.person import Person
 from app.domain.ports import Attempt
 from app.domain.reconcile import SETTLE_S, Fate, fate, leaves_remains
-from app.domain.run import Outcome, Priority, Reason, Run, Status
+from app.domain.run import Outcome, Priority, Progress, Reason, Run, Status
 from app.domain.spec import RunSpec
-from app.service.reconcile import remove_orphans
+from app.live.memory import MemoryEventLog
+from app.service.reconcile import announce_ends, remove_orphans
 from app.service.services import Services
+from app.store.chunks import Chunk
 from tests.unit.web.doubles import Publishing, make_services, make_settings
 
 ANN = Person("u1", "ann")
@@ -116,3 +119,36 @@ def test_fates() -> None:
 )
 def test_only_a_program_that_ended_for_sure_leaves_remains(outcome: Outcome, kept: bool) -> None:
     assert leaves_remains(outcome) is kept
+
+
+def told_end(services: Services, run_id: str) -> bool:
+    """Say whether the live log ends with the end event that SQL holds."""
+    progress = cast(Run, services.runs.get(run_id)).archived
+    entries = services.log.read(run_id, progress.epoch, progress.seq - 1, 10)
+    return entries == services.chunks.read(run_id, progress.seq - 1, 10) != []
+
+
+def ended_with_event(services: Services, ago_s: float) -> Run:
+    """A run whose end is in SQL, and whose watchers were told of its beginning only."""
+    runs = services.runs
+    runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    run = cast(Run, runs.dispatch_next(services.limits))
+    now = runs.now() - ago_s
+    first, last = (Entry(seq, encode(1, seq, now, kind, {})) for seq, kind in ((1, Kind.STATUS), (2, Kind.END)))
+    services.log.open(run.id, run.token, 1, 0)
+    services.log.append(run.id, run.token, 1, [first])
+    after = transition(run, Step.END, now, outcome=FAILED)
+    return runs.finish(run, after, Chunk.pack([first, last], 1, 0, 0, 0), Progress(1, 2, 0, 0))
+
+
+def test_an_end_that_nobody_lived_to_announce_is_announced(services: Services) -> None:
+    young, lately, old = (ended_with_event(services, ago_s).id for ago_s in (0.0, 2.0, 100.0))
+    assert announce_ends(services) == 1
+    assert [told_end(services, run) for run in (young, lately, old)] == [False, True, False]
+    assert announce_ends(services) == 0, "what was told is not told again"
+
+
+def test_an_end_is_announced_where_the_live_log_was_lost(services: Services) -> None:
+    run = ended_with_event(services, 2.0).id
+    fresh = replace(services, log=MemoryEventLog())
+    assert announce_ends(fresh) == 1 and told_end(fresh, run)
