@@ -13,6 +13,7 @@ Json = dict[str, Any]
 PULL_FAULTS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed")
 CREATE_FAULTS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError")
 DISK_WORDS = ("ephemeral", "emptydir", "disk", "storage")
+MAX_TOLD = 900
 DISRUPTIONS = {
     "DeletionByTaintManager": ("NodeLost", "The node that it ran on has not answered for too long."),
     "DeletionByPodGC": ("NodeLost", "The node that it ran on is gone."),
@@ -58,7 +59,7 @@ def judge(pod: Json) -> Verdict:
         return Verdict(fault=reason, fault_of_agent=True, agent_runs=runs, leaving=True)
     waiting = run.get("waiting") or {}
     if waiting.get("reason") == "InvalidImageName":
-        message = f"The image's name is not valid: {waiting.get('message', '')}"
+        message = _sentence("The image's name is not valid", waiting.get("message"))
         return Verdict(exited=never("InvalidImage", message, hopeless=True), agent_runs=runs)
     fault = _fault(waiting, "The image cannot be had")
     if fault:
@@ -77,14 +78,14 @@ def _pod_reason(pod: Json, status: Json) -> tuple[str, str] | None:
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
     if reason == "Evicted":
         if any(word in message.lower() for word in DISK_WORDS):
-            return "DiskLimit", f"It used more disk than its limit: {message}"
-        return "Evicted", f"The cluster needed the place: {message}"
+            return "DiskLimit", _sentence("It used more disk than its limit", message)
+        return "Evicted", _sentence("The cluster needed the place", message)
     if reason == "DeadlineExceeded":
         return "RunTimeout", "It ran for longer than any run may, and the cluster ended it."
     if reason in ("NodeLost", "Shutdown", "Terminated", "NodeShutdown"):
-        return "NodeLost", f"The node that it ran on is gone. {message}".strip()
+        return "NodeLost", _sentence("The node that it ran on is gone", message)
     if reason:
-        return "LaunchFailed", f"The node refused the run: {reason}. {message}".strip()
+        return "LaunchFailed", _sentence(f"The node refused the run, {reason}", message)
     for condition in status.get("conditions") or []:
         if condition.get("type") == "DisruptionTarget" and condition.get("reason") in DISRUPTIONS:
             return DISRUPTIONS[condition["reason"]]
@@ -106,7 +107,7 @@ def _run_end(ended: Json, pod_reason: tuple[str, str] | None) -> Json:
     if ended.get("reason") == "OOMKilled":
         return body | {"reason": "OOMKilled"}
     if ended.get("reason") in ("ContainerCannotRun", "StartError"):
-        message = f"The program's container could not be started: {ended.get('message', '')}"
+        message = _sentence("The program's container could not be started", ended.get("message"))
         return never("LaunchFailed", message)
     if pod_reason:
         return body | {"reason": pod_reason[0], "message": pod_reason[1]}
@@ -119,19 +120,25 @@ def never(reason: str, message: str, *, hopeless: bool = False) -> Json:
     return {"exit_code": None, "signal": None, **why, **({"hopeless": True} if hopeless else {})}
 
 
+def _sentence(words: str, told: object) -> str:
+    """Return our words and what the cluster told, which ends in many ways, as one sentence."""
+    ending = str(told or "")[:MAX_TOLD].strip().rstrip(".")
+    return f"{words}: {ending}." if ending else f"{words}."
+
+
 def _fault(waiting: Json, words: str) -> tuple[str, str] | None:
-    reason, message = waiting.get("reason"), waiting.get("message", "")
+    reason, message = waiting.get("reason"), waiting.get("message")
     if reason in PULL_FAULTS:
-        return "ImagePullFailed", f"{words}: {message or reason}"
+        return "ImagePullFailed", _sentence(words, message or reason)
     if reason in CREATE_FAULTS:
-        return "LaunchFailed", f"The container could not be made: {message or reason}"
+        return "LaunchFailed", _sentence("The container could not be made", message or reason)
     return None
 
 
 def _unscheduled(status: Json) -> tuple[str, str] | None:
     for condition in status.get("conditions") or []:
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "Unschedulable":
-            return "Unschedulable", f"No node has room for it: {condition.get('message', '')}"
+            return "Unschedulable", _sentence("No node has room for it", condition.get("message"))
     return None
 
 

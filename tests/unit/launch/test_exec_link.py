@@ -258,7 +258,7 @@ def test_what_holds_a_start_up_is_told_when_it_changes_and_taken_back(
     cluster.refuses = 100_000
     link = connect()
     told = [json.loads(record.payload)["why"] for record in read(link, Kind.HELD) if record.kind == Kind.HELD]
-    assert told == ["No node has room for it: 0/2 nodes"]
+    assert told == ["No node has room for it: 0/2 nodes."]
     assert [record for _ in range(4) for record in link.read(0.1) if record.kind == Kind.HELD] == [], "it is the same"
     cluster.change(pod(status={"phase": "Pending"}))
     assert json.loads(read(link, Kind.HELD)[-1].payload) == {"why": None}
