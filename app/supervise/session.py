@@ -185,6 +185,9 @@ class Session:
         if self.run.status is Status.STOPPING:
             return self._insist(now)
         if row.cancel_requested_at is not None:
+            if self.run.status is Status.STARTING and self.run.held_up is not None and self.run.let_go_at is None:
+                # It waits for a place and has no word to start: there is no program to be asked first.
+                return [End(cancellation(row), never_began=True)]
             return self._stop(cancellation(row).reason)
         if self.run.status is Status.RUNNING and self.run.deadline_at is not None and now > self.run.deadline_at:
             return self._stop(Reason.RUN_TIMEOUT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -79,6 +80,22 @@ def test_a_cancelled_run_is_asked_then_killed_then_given_up() -> None:
     assert signals(session.watch(run, 22.5)) == ["KILL"]
     (end,) = session.watch(run, 45.0)
     assert isinstance(end, End) and end.outcome.reason is Reason.CANCELLED_BY_USER
+
+
+@pytest.mark.parametrize(
+    ("held_up", "let_go_at", "at_once"),
+    [("No node.", None, True), (None, None, False), ("Its image is being pulled.", 1.0, False)],
+)
+def test_a_cancelled_run_that_cannot_have_begun_is_given_no_grace(
+    held_up: str | None, let_go_at: float | None, at_once: bool
+) -> None:
+    starting = make_run(held_up=held_up, let_go_at=let_go_at)
+    actions = Session(starting, 0).watch(replace(starting, cancel_requested_at=5.0, cancelled_by="ann"), 6.0)
+    ends = [action for action in actions if isinstance(action, End)]
+    assert [(end.outcome.status, end.outcome.message, end.never_began) for end in ends] == (
+        [(Status.CANCELLED, "Cancelled by ann.", True)] if at_once else []
+    )
+    assert (Move(Step.STOP, Reason.CANCELLED_BY_USER) in actions) is not at_once
 
 
 def test_an_admin_who_cancels_anothers_run_is_named() -> None:
