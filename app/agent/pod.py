@@ -75,7 +75,9 @@ class PodLife(Life):
         self._commands = PodCommands((self._reply, self._stdin, self._signal), more)
         self._notes = b""
         self._last_words = ""
-        self._let_go = self._running = self._leaving = False
+        # Whether a supervisor let the program go, its container waits for the word, it has the word, it has started.
+        self._let_go = self._here = self._sent_off = self._running = False
+        self._leaving = False
         self._use: Use | None = None
         self._fault = ""
         self._own_word: dict[str, object] | None = None
@@ -98,7 +100,7 @@ class PodLife(Life):
     def _told_to_leave(self, number: int, frame: object) -> None:
         """The pod is being taken away: why is known to a supervisor, so give it some time to say so."""
         self._leaving = True
-        if self._commands.finished or not self._let_go:
+        if self._commands.finished or not self._sent_off:
             self._leave_at = 0.0
         elif not self._ended:
             self._place.say("TERM")
@@ -112,10 +114,16 @@ class PodLife(Life):
         uid = self._born.config.value.get(b"uid", b"").decode()
         if uid and body.get("uid", uid) != uid:
             return "This is another pod."
-        if not self._let_go and self._status is None and not self._ended and not self._leaving:
+        if self._status is None and not self._ended and not self._leaving:
             self._let_go = True
-            self._place.say("start")
+            self._send_off()
         return None
+
+    def _send_off(self) -> None:
+        """Give the program's container the word to start, once it is there to hear it: until then, the program can be stopped."""
+        if self._let_go and self._here and not self._sent_off and self._status is None and not self._leaving:
+            self._sent_off = True
+            self._place.say("start")
 
     def _obey(self, client: Client, kind: int, body: dict[str, object]) -> None:
         super()._obey(client, kind, body)
@@ -142,6 +150,9 @@ class PodLife(Life):
 
     def _heed(self, line: str) -> None:
         word, _, rest = line.partition(" ")
+        if word == "here" and not self._here:
+            self._here = True
+            self._send_off()
         if word == "started" and not self._running and not self._ended:
             self._running, self._spent_at = True, time.monotonic()
             self._use_at = self._spent_at + FIRST_USE_S
@@ -235,14 +246,14 @@ class PodLife(Life):
 
     def _signal(self, number: int) -> None:
         """Signal the program and all its children; one that has not started never will."""
-        if self._let_go:
+        if self._sent_off:
             self._place.say(signal.Signals(number).name.removeprefix("SIG"))
         else:
             self._place.say("stop")
             self._settle({"exit_code": None, "signal": signal.Signals(number).name, "launch_error": None})
 
     def _end_group(self) -> None:
-        if self._let_go and self._status is None:
+        if self._sent_off and self._status is None:
             self._place.say("KILL")
 
     # --- what a supervisor knows and the pod does not

@@ -223,6 +223,39 @@ def test_a_pod_that_leaves_keeps_its_own_end_and_is_told_why(make_pod: Callable[
     assert (end["reason"], end["message"], end["exit_code"], end["signal"]) == ("Evicted", "no room", 5, None)
 
 
+def test_a_program_whose_container_does_not_come_can_be_stopped_and_then_never_starts(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod()
+    run.send(Kind.START, id="start")
+    run.until(lambda: [body for body in run.bodies(Kind.ACK) if body["id"] == "start"])
+    assert run.gone() == b"", "nobody is there to hear it"
+    run.send(Kind.SIGNAL, id="stop", signal="TERM")
+    assert (run.exit()["signal"], run.exit()["exit_code"]) == ("SIGTERM", None)
+    run.say("here")
+    run.send(Kind.START, id="start")
+    run.send(Kind.SIGNAL, id="again", signal="KILL")
+    run.until(lambda: [body for body in run.bodies(Kind.ACK) if body["id"] == "again"])
+    assert b"start" not in run.gone()
+
+
+def test_the_word_waits_for_the_container(make_pod: Callable[..., Pod]) -> None:
+    run = make_pod()
+    for _ in range(2):
+        run.send(Kind.START, id="start")
+    run.until(lambda: run.bodies(Kind.ACK))
+    heard = run.gone()
+    run.say("here", "here")
+
+    def hears() -> bytes:
+        nonlocal heard
+        heard += run.gone()
+        return heard
+
+    run.until(lambda: b"start\n" in hears())
+    run.send(Kind.SIGNAL, id="stop", signal="TERM")
+    run.until(lambda: b"TERM\n" in hears())
+    assert heard == b"start\nTERM\n"
+
+
 def test_files_lie_there_before_the_start_and_news_keep_their_place(make_pod: Callable[..., Pod]) -> None:
     run = make_pod()
     run.send(Kind.FILE, id="file-a.txt", name="a.txt", text="ä\r\n")
