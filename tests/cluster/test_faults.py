@@ -132,7 +132,8 @@ def test_a_part_that_is_killed_and_comes_back(client: Client, node: TestNode, ob
 @pytest.mark.parts
 def test_a_long_outage_of_the_api_server_loses_nothing(client: Client, node: TestNode, observer: Observer) -> None:
     steps = int(OUTAGE_S * 3)
-    lasting = client.submit(f'for i in $(seq 1 {steps}); do echo "line $i"; sleep 0.2; done', **SMALL)
+    # Longer than the outage; with a tenth of a core it would take thrice its time.
+    lasting = client.submit(f'for i in $(seq 1 {steps}); do echo "line $i"; sleep 0.4; done', cpu=0.5, memory="64Mi")
     ending, asking = client.submit("echo begin; sleep 10; echo end", **SMALL), client.submit(ASKING, **SMALL)
     watchers = [watch(client, run) for run in (lasting, ending, asking)]
     watchers[0].wait_for("line 5\n")

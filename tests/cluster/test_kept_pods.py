@@ -21,7 +21,7 @@ from tests.integration.cluster import Podwire
 from tests.servers import Postgres
 
 SMALL: dict[str, object] = {"cpu": 0.1, "memory_bytes": 64 * 1024**2}
-KEEP_S = 90
+KEEP_S = 60
 
 
 def test_an_ended_pod_stays_without_its_secret_and_a_running_one_goes(

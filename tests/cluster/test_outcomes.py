@@ -128,3 +128,18 @@ def test_every_end_is_told_for_what_it_is(client: Client, api: KubeApi, shape: S
         assert bool(evidence["node"]) == (what not in NEVER_PLACED), (what, evidence)
         for replica in range(2):
             assert client.at(replica).run(str(run["id"]))["outcome"] == outcome
+
+
+@pytest.mark.parametrize(
+    ("asked", "waits_for"),
+    [
+        ({"script": "echo never", "cpu": 4}, "No node has room for it: "),
+        ({"command": COMMAND, "image": "none.invalid/a:1"}, "The image cannot be had: "),
+    ],
+)
+def test_what_has_not_begun_is_cancelled_without_its_grace(client: Client, asked: dict[str, object], waits_for: str) -> None:
+    run = submit(client, **{**asked, "grace": 600})
+    wait_for(lambda: str((client.run(run)["wait"] or {}).get("message")).startswith(waits_for), 60)  # type: ignore[attr-defined]
+    client.cancel(run).must(200, 202)
+    assert end_of(client.wait_end(run))[:2] == ("cancelled", "CancelledByUser")
+    assert client.output(run) == b""

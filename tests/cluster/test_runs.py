@@ -255,14 +255,6 @@ def test_a_run_that_no_node_has_room_for_says_so_and_waits_its_time(launcher: Ku
     assert "unschedulable" in [body["code"] for body in follower.bodies(Kind.NOTICE)]
 
 
-def test_too_much_on_the_disk(launcher: KubernetesLauncher, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The kubelet measures once in a while.
-    monkeypatch.setattr("tests.contract.attempts.DEADLINE_S", 120)
-    follower = launched(launcher, bash("echo writing; head -c 80M /dev/zero > big; sleep 300", disk_bytes=20 * MIB, **SMALL))
-    assert follower.to_end()["reason"] == "DiskLimit"
-    assert follower.output() == b"writing\n"
-
-
 @pytest.mark.parametrize("command", [("/bin/busybox", "cat", "/proc/1/cmdline"), ("busybox", "cat", "/proc/1/cmdline")])
 def test_an_image_without_a_shell_or_anything(launcher: KubernetesLauncher, command: tuple[str, ...]) -> None:
     follower = launched(launcher, attempt(command=command, image=BARE_IMAGE, **SMALL))
