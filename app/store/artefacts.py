@@ -78,6 +78,9 @@ FILES = (
 )
 BY_NAME = select(*artefact_files.c).where(_FILE_OF_ATTEMPT, artefact_files.c.name == bindparam("wanted"))
 
+# Something of the attempt is in the storage, or may be.
+IN_STORAGE = and_(IS_HELD, or_(artefacts.c.state != S.KEPT.value, artefacts.c.files > 0))
+
 # The runs that ended long ago and have artefacts, the oldest first; none that has not ended, whatever its artefacts' age, and
 # none whose artefacts are in another storage than the one at hand.
 _FREE = or_(artefacts.c.state != S.REMOVING.value, artefacts.c.until < db_now())
@@ -87,7 +90,6 @@ _ELSEWHERE = exists().where(
     _of_elsewhere.c.removed_at.is_(None),
     _of_elsewhere.c.storage.not_in(["", bindparam("here")]),
 )
-_SOMETHING = or_(artefacts.c.state != S.KEPT.value, artefacts.c.files > 0)
 EXPIRED = (
     select(*runs.c)
     .where(
@@ -95,9 +97,8 @@ EXPIRED = (
         ~_ELSEWHERE,
         exists().where(
             artefacts.c.run_id == runs.c.id,
-            IS_HELD,
+            IN_STORAGE,
             _FREE,
-            _SOMETHING,
             artefacts.c.began_at < db_now() - bindparam("keep_s"),
         ),
     )

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, bindparam, delete, exists, or_, select
+from sqlalchemy import Engine, bindparam, delete, exists, select
 
-from app.domain.artefacts import ArtefactState
 from app.domain.metrics import RUNS_REMOVED
 from app.store import counters
+from app.store.artefacts import IN_STORAGE
 from app.store.engine import begin, db_now, reading
-from app.store.tables import IS_HELD, artefacts, runs
+from app.store.tables import artefacts, runs
 
-# Files in the storage go first (see store/artefacts.py): without these rows nobody would know whose they are.
-_HAS_FILES = exists().where(
-    artefacts.c.run_id == runs.c.id, IS_HELD, or_(artefacts.c.state != ArtefactState.KEPT.value, artefacts.c.files > 0)
-)
+# Files in the storage go first: without these rows nobody would know whose they are.
+_HAS_FILES = exists().where(artefacts.c.run_id == runs.c.id, IN_STORAGE)
 _OLDEST = (
     select(runs.c.id)
     .where(runs.c.ended_at < db_now() - bindparam("keep_s"), ~_HAS_FILES)
