@@ -53,11 +53,15 @@ def services(tmp_path: Path, place: Place) -> Iterator[Services]:
     yield replace(made, launcher=cast(Any, place), keep_failed_s=100.0)
 
 
+def dispatched(services: Services) -> Run:
+    """A run that has left the queue."""
+    services.runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    return cast(Run, services.runs.dispatch_next(services.limits))
+
+
 def ended(services: Services, outcome: Outcome, ago_s: float) -> Run:
     """A run that ended so many seconds ago."""
-    runs = services.runs
-    runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
-    run = cast(Run, runs.dispatch_next(services.limits))
+    runs, run = services.runs, dispatched(services)
     run = runs.save(run, transition(run, Step.START, runs.now()))
     after = transition(run, Step.END, runs.now() - ago_s, outcome=outcome)
     return runs.finish(run, after, None, run.archived)
@@ -130,9 +134,7 @@ def told_end(services: Services, run_id: str) -> bool:
 
 def ended_with_event(services: Services, ago_s: float) -> Run:
     """A run whose end is in SQL, and whose watchers were told of its beginning only."""
-    runs = services.runs
-    runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
-    run = cast(Run, runs.dispatch_next(services.limits))
+    runs, run = services.runs, dispatched(services)
     now = runs.now() - ago_s
     first, last = (Entry(seq, encode(1, seq, now, kind, {})) for seq, kind in ((1, Kind.STATUS), (2, Kind.END)))
     services.log.open(run.id, run.token, 1, 0)
