@@ -7,7 +7,6 @@ busybox and nothing else, PODWIRE_TEST_BARE_IMAGE (default docker.io/library/bus
 
 from __future__ import annotations
 
-import json
 import os
 import time
 import uuid
@@ -20,15 +19,15 @@ from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import Shape
+from tests.cluster.installation import IMAGE as IMAGE
+from tests.cluster.installation import RUN_IMAGE as RUN_IMAGE
+from tests.cluster.installation import installed
 from tests.cluster.observer import Observer
 from tests.contract.attempts import clear
 from tests.contract.attempts import launched as launched
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
-from tests.servers import Postgres
 
-IMAGE = os.environ.get("PODWIRE_TEST_IMAGE", "localhost/podwire:dev")
-RUN_IMAGE = os.environ.get("PODWIRE_TEST_RUN_IMAGE", "docker.io/library/python:3.11-slim-bookworm")
 BARE_IMAGE = os.environ.get("PODWIRE_TEST_BARE_IMAGE", "docker.io/library/busybox:1.36")
 # How long a lost node may come back, after the some 20 s in which a test cluster notices that it is lost.
 LOST_NODE_S = 10
@@ -99,27 +98,9 @@ def launcher(api: KubeApi, shape: Shape) -> Iterator[KubernetesLauncher]:
 @pytest.fixture(scope="session")
 def podwire(api: KubeApi, namespace: str) -> Iterator[Podwire]:
     """The whole service: three web replicas and two workers as processes here, runs as pods there."""
-    postgres = Postgres(max_connections=200)
-    postgres.start()
-    images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
-    made = Podwire(
-        postgres,
-        web=3,
-        workers=2,
-        launcher="kubernetes",
-        kube_instance=SERVICE,
-        kube_namespace=namespace,
-        kube_agent_image=IMAGE,
-        kube_images=images,
-        kube_lost_node_s=LOST_NODE_S,
-    )
-    try:
-        made.start()
+    with installed(namespace, web=3, kube_instance=SERVICE, kube_lost_node_s=LOST_NODE_S) as made:
         yield made
         wait_for(lambda: not api.call("GET", f"/api/v1/namespaces/{namespace}/pods")["items"])
-    finally:
-        made.stop()
-        postgres.remove()
 
 
 @pytest.fixture
@@ -134,7 +115,7 @@ def exists(api: KubeApi, path: str) -> bool:
     return False
 
 
-def wait_for(done: Callable[[], object], within_s: float = 30.0) -> None:
+def wait_for(done: Callable[[], object], within_s: float = 60.0) -> None:
     deadline = time.monotonic() + within_s
     while not done():
         assert time.monotonic() < deadline, "it did not come to that"

@@ -12,11 +12,10 @@ from app.agent.wire import Kind
 from app.launch.kube_api import KubeApi
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import Shape
-from tests.cluster.conftest import IMAGE, RUN_IMAGE, launched, wait_for
+from tests.cluster.conftest import launched, wait_for
+from tests.cluster.installation import installed
 from tests.contract.attempts import python
 from tests.integration.client import Client
-from tests.integration.cluster import Podwire
-from tests.servers import Postgres
 
 MIB = 1024 * 1024
 GREEDY = """
@@ -33,17 +32,8 @@ FOLLOWING = ["queued", "dispatched", "claimed", "created", "scheduled", "started
 
 @pytest.fixture(scope="module")
 def client(api: KubeApi, namespace: str) -> Iterator[Client]:
-    postgres = Postgres(max_connections=100)
-    postgres.start()
-    images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
-    names = {"launcher": "kubernetes", "kube_namespace": namespace, "kube_instance": "evidence", "kube_agent_image": IMAGE}
-    podwire = Podwire(postgres, web=2, workers=2, kube_images=images, **names)
-    try:
-        podwire.start()
+    with installed(namespace, kube_instance="evidence") as podwire:
         yield podwire.client()
-    finally:
-        podwire.stop()
-        postgres.remove()
 
 
 def test_a_link_tells_readings_and_facts(launcher: KubernetesLauncher, shape: Shape) -> None:

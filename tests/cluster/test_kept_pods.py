@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,10 +14,10 @@ from app.agent.wire import Kind
 from app.launch.kube_api import KubeApi
 from app.launch.kubernetes import KubernetesLauncher
 from app.launch.manifest import Shape, pod_name
-from tests.cluster.conftest import IMAGE, RUN_IMAGE, exists, launched, wait_for
+from tests.cluster.conftest import exists, launched, wait_for
+from tests.cluster.installation import installed
 from tests.contract.attempts import bash
 from tests.integration.cluster import Podwire
-from tests.servers import Postgres
 
 SMALL: dict[str, object] = {"cpu": 0.1, "memory_bytes": 64 * 1024**2}
 KEEP_S = 60
@@ -50,18 +49,8 @@ def test_an_ended_pod_stays_without_its_secret_and_a_running_one_goes(
 
 @pytest.fixture
 def podwire(api: KubeApi, namespace: str) -> Iterator[Podwire]:
-    postgres = Postgres(max_connections=100)
-    postgres.start()
-    images, kube = json.dumps({"bash": RUN_IMAGE}), {"kube_namespace": namespace, "kube_agent_image": IMAGE}
-    made = Podwire(
-        postgres, web=1, workers=1, launcher="kubernetes", kube_images=images, kube_keep_failed_s=KEEP_S, max_active=1, **kube
-    )
-    try:
-        made.start()
+    with installed(namespace, web=1, workers=1, kube_keep_failed_s=KEEP_S, max_active=1) as made:
         yield made
-    finally:
-        made.stop()
-        postgres.remove()
 
 
 def test_a_failed_run_s_pod_is_kept_for_its_time_and_over_a_restart(podwire: Podwire, api: KubeApi, namespace: str) -> None:

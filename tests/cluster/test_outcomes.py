@@ -6,7 +6,6 @@ test_reasons.py.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -17,14 +16,15 @@ from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.kube_api import KubeApi
 from app.launch.manifest import Shape
-from tests.cluster.conftest import IMAGE, RUN_IMAGE, wait_for
+from tests.cluster.conftest import wait_for
+from tests.cluster.installation import installed
 from tests.cluster.node import SECOND
 from tests.cluster.test_faults import cordon, names
 from tests.cluster.test_reasons import kill_container, pod_path
 from tests.integration.client import Client
-from tests.integration.cluster import Podwire
-from tests.servers import Postgres
 
+# Both nodes are needed, or one of them is closed for a while: one after the other.
+pytestmark = pytest.mark.xdist_group("nodes")
 # Some of these ends are followed by another attempt unless one is all that is wanted.
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi", "grace": 2, "retry": {"max_attempts": 1}}
 READY = "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
@@ -50,28 +50,10 @@ NEVER_PLACED = {"finds no room"}
 
 @pytest.fixture(scope="module")
 def client(api: KubeApi, namespace: str) -> Iterator[Client]:
-    postgres = Postgres(max_connections=100)
-    postgres.start()
-    podwire = Podwire(
-        postgres,
-        web=2,
-        workers=2,
-        max_active=20,
-        max_active_per_owner=20,
-        launcher="kubernetes",
-        kube_namespace=namespace,
-        kube_instance="outcomes",
-        kube_agent_image=IMAGE,
-        kube_images=json.dumps({"bash": RUN_IMAGE}),
-        kube_allowed_images='["*"]',
-    )
-    try:
-        podwire.start()
+    limits = {"max_active": 20, "max_active_per_owner": 20}
+    with installed(namespace, kube_instance="outcomes", kube_allowed_images='["*"]', **limits) as podwire:
         yield podwire.client()
         podwire.must_run()
-    finally:
-        podwire.stop()
-        postgres.remove()
 
 
 def submit(client: Client, **asked: object) -> str:

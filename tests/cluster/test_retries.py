@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 import pytest
@@ -11,11 +10,11 @@ from app.domain.ports import Attempt
 from app.domain.spec import RunSpec
 from app.launch.kube_api import KubeApi
 from app.launch.manifest import pod_name
-from tests.cluster.conftest import IMAGE, RUN_IMAGE, exists, wait_for
+from tests.cluster.conftest import exists, wait_for
+from tests.cluster.installation import installed
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.integration.watcher import watch
-from tests.servers import Postgres
 
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi"}
 STAYS = 'echo "$PODWIRE_ATTEMPT"; [ "$PODWIRE_ATTEMPT" -gt 1 ] || sleep 600'
@@ -23,16 +22,8 @@ STAYS = 'echo "$PODWIRE_ATTEMPT"; [ "$PODWIRE_ATTEMPT" -gt 1 ] || sleep 600'
 
 @pytest.fixture(scope="module")
 def podwire(api: KubeApi, namespace: str) -> Iterator[Podwire]:
-    server = Postgres(max_connections=100)
-    server.start()
-    settings = {"launcher": "kubernetes", "kube_namespace": namespace, "kube_agent_image": IMAGE, "retry_backoff_s": 1}
-    made = Podwire(server, web=1, workers=1, kube_images=json.dumps({"bash": RUN_IMAGE}), max_cpu=10_000, **settings)
-    try:
-        made.start()
+    with installed(namespace, web=1, workers=1, retry_backoff_s=1, max_cpu=10_000) as made:
         yield made
-    finally:
-        made.stop()
-        server.remove()
 
 
 @pytest.fixture

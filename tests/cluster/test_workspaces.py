@@ -14,11 +14,11 @@ import pytest
 
 from app.launch.kube_api import KubeApi
 from app.launch.manifest import Shape
-from tests.cluster.conftest import IMAGE, RUN_IMAGE, wait_for
+from tests.cluster.conftest import wait_for
+from tests.cluster.installation import IMAGE, installed
 from tests.helm.charts import render
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
-from tests.servers import Postgres
 
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi"}
 NAMED = "artefacts"
@@ -33,25 +33,8 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def keeping(api: KubeApi, namespace: str, storage: Path) -> Iterator[Podwire]:
     """The service as processes here, with a storage; its runs as pods there."""
-    postgres = Postgres(max_connections=200)
-    postgres.start()
-    images = json.dumps({"python": RUN_IMAGE, "bash": RUN_IMAGE})
-    made = Podwire(
-        postgres,
-        launcher="kubernetes",
-        kube_instance=NAMED,
-        kube_namespace=namespace,
-        kube_agent_image=IMAGE,
-        kube_images=images,
-        workspaces_dir=storage,
-        workspaces_within_s=20,
-    )
-    try:
-        made.start()
+    with installed(namespace, web=3, kube_instance=NAMED, workspaces_dir=storage, workspaces_within_s=20) as made:
         yield made
-    finally:
-        made.stop()
-        postgres.remove()
 
 
 @pytest.fixture
@@ -207,6 +190,7 @@ def standing_in(objects: list[dict[str, Any]], home: str) -> str:
     return "\n---\n".join(found)
 
 
+@pytest.mark.xdist_group("nodes")
 @pytest.mark.trap("D15")
 @pytest.mark.parametrize("modes", [["ReadWriteOnce"], ["ReadWriteMany"]])
 def test_the_chart_s_pods_share_one_storage(home: str, volume: str, modes: list[str]) -> None:

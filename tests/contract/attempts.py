@@ -14,7 +14,7 @@ from app.domain.ids import new_run_id
 from app.domain.ports import Attempt, Launcher, Link, Record
 from app.domain.spec import RunSpec
 
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 _followers: list[Follower] = []
 

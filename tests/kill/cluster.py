@@ -5,7 +5,6 @@ Podwire has the documented rights and no others; the observer beside it is the c
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,7 +15,8 @@ from pathlib import Path
 
 from app.launch.kube_api import KubeApi
 from app.launch.kube_errors import ApiFailure
-from tests.cluster.conftest import IMAGE, RESTRICTED, RUN_IMAGE, exists, wait_for
+from tests.cluster.conftest import RESTRICTED, exists, wait_for
+from tests.cluster.installation import installed
 from tests.cluster.node import SECOND, TestNode
 from tests.cluster.observer import Observer
 from tests.cluster.rights import grant, kubeconfig_of
@@ -25,7 +25,6 @@ from tests.kill.chaos import Chaos
 from tests.kill.cluster_chaos import ClusterChaos, ready
 from tests.kill.ground import ClusterGround
 from tests.kill.trial import LEASE_S, Plan, Verdict, trial
-from tests.servers import Postgres
 
 
 def plan(duration_s: float, seed: int) -> Plan:
@@ -96,26 +95,11 @@ def _deleted(api: KubeApi, path: str) -> bool:
 def _service(api: KubeApi, namespace: str, config: str) -> Iterator[Podwire]:
     folder = Path(tempfile.mkdtemp(prefix="pw-kill-"))
     own = kubeconfig_of(grant(api, namespace), folder, config)
-    postgres = Postgres(max_connections=300)
-    postgres.start()
-    podwire = Podwire(
-        postgres,
-        environment={"KUBECONFIG": own},
-        lease_s=LEASE_S,
-        renew_s=1,
-        max_active=8,
-        max_active_per_owner=8,
-        launcher="kubernetes",
-        kube_namespace=namespace,
-        kube_agent_image=IMAGE,
-        kube_images=json.dumps({"python": RUN_IMAGE}),
-    )
+    limits = {"lease_s": LEASE_S, "renew_s": 1, "max_active": 8, "max_active_per_owner": 8}
     try:
-        podwire.start()
-        yield podwire
+        with installed(namespace, web=3, environment={"KUBECONFIG": own}, **limits) as podwire:
+            yield podwire
     finally:
-        podwire.stop()
-        postgres.remove()
         shutil.rmtree(folder, ignore_errors=True)
 
 
