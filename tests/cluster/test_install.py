@@ -23,6 +23,8 @@ from tests.integration.client import Client
 from tests.upgrade.release import Release
 from tests.upgrade.trial import Doings, Load, prove
 
+# Both nodes are needed, or one of them is closed for a while: one after the other.
+pytestmark = pytest.mark.xdist_group("nodes")
 # A second name of an image of Podwire, to upgrade to; scripts/cluster-images makes it.
 OTHER_TAG = os.environ.get("PODWIRE_TEST_OTHER_TAG", "next")
 

@@ -13,6 +13,7 @@ DURATION_S = 50.0
 
 
 @pytest.mark.kill
+@pytest.mark.parts
 @pytest.mark.trap("R2")
 @pytest.mark.trap("R1")
 def test_nothing_is_lost_or_doubled_whatever_part_of_the_cluster_is_killed() -> None:

@@ -109,6 +109,7 @@ def test_what_the_namespace_forbids_is_the_administrators_fault(
     assert KubernetesLauncher(api, shape).present() == []
 
 
+@pytest.mark.alone  # it fills every node
 def test_a_pod_that_no_node_has_room_for_runs_when_there_is_room(
     launcher: KubernetesLauncher, api: KubeApi, shape: Shape
 ) -> None:

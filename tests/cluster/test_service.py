@@ -16,6 +16,8 @@ from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.integration.watcher import watch
 
+# One service is enough for all of them.
+pytestmark = pytest.mark.xdist_group("service")
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi"}
 
 
