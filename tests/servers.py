@@ -31,7 +31,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 30.0, every_s: float = 0.02) -> None:
+def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 60.0, every_s: float = 0.02) -> None:
     """Poll until the condition holds; fail the test, saying what did not happen, once the deadline is over."""
     end = time.monotonic() + deadline_s
     while not condition():

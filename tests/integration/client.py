@@ -122,7 +122,7 @@ class Client:
         """Return the run's status."""
         return str(self.run(run_id)["status"])
 
-    def wait_status(self, run_id: str, *wanted: str, deadline_s: float = 30.0) -> dict[str, object]:
+    def wait_status(self, run_id: str, *wanted: str, deadline_s: float = 60.0) -> dict[str, object]:
         """Wait until the run has one of the statuses (a final one that is not wanted fails at once) and return it."""
         end = time.monotonic() + deadline_s
         while True:
@@ -133,7 +133,7 @@ class Client:
                 pytest.fail(f"run {run_id} did not become {wanted} but is {run}")
             time.sleep(0.05)
 
-    def wait_end(self, run_id: str, deadline_s: float = 40.0) -> dict[str, object]:
+    def wait_end(self, run_id: str, deadline_s: float = 90.0) -> dict[str, object]:
         """Wait for the run's end and return it."""
         return self.wait_status(run_id, *FINAL, deadline_s=deadline_s)
 
@@ -152,7 +152,7 @@ class Client:
         listed = self.get(f"/v1/runs/{run_id}/questions").must(200).json
         return list(listed["questions"] if "questions" in listed else listed["items"])  # type: ignore[call-overload]
 
-    def wait_question(self, run_id: str, count: int = 1, deadline_s: float = 30.0) -> list[dict[str, object]]:
+    def wait_question(self, run_id: str, count: int = 1, deadline_s: float = 60.0) -> list[dict[str, object]]:
         """Wait until the run has this many open questions and return them."""
         end = time.monotonic() + deadline_s
         while len(found := [q for q in self.questions(run_id) if q["state"] == "open"]) < count:

@@ -26,6 +26,8 @@ from tests.servers import Postgres, Redis, free_port, wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 TAIL_LINES = 40
+# Only a failure takes this long: several tests may start services of their own at the same time.
+START_S = 240.0
 QUICK = {
     "LEASE_S": "4",
     "RENEW_S": "1",
@@ -182,7 +184,7 @@ class Podwire:
     def wait_ready(self) -> None:
         """Wait until every replica is ready and every worker consumes."""
         for process in self.processes:
-            wait_until(lambda one=process: self._serves(one), f"{process.name} was ready\n{process.tail()}")  # type: ignore[misc]
+            wait_until(lambda one=process: self._serves(one), f"{process.name} was ready\n{process.tail()}", START_S)  # type: ignore[misc]
 
     def restart(self) -> None:
         """Ask every process to end, start all again, and wait until they are ready."""

@@ -203,24 +203,24 @@ class Watcher(threading.Thread):
         self.drop()
         self.join(TIMEOUT_S)
 
-    def wait_for(self, text: str | bytes, deadline_s: float = 30.0) -> None:
+    def wait_for(self, text: str | bytes, deadline_s: float = 60.0) -> None:
         """Wait until the output holds the text."""
         wanted = text.encode() if isinstance(text, str) else text
         wait_until(lambda: wanted in self.transcript.shown or self.error, f"{wanted!r} was shown", deadline_s)
         self._raise()
 
-    def wait_event(self, kind: str, count: int = 1, deadline_s: float = 30.0) -> list[dict[str, Any]]:
+    def wait_event(self, kind: str, count: int = 1, deadline_s: float = 60.0) -> list[dict[str, Any]]:
         """Wait until there are so many events of the kind and return them."""
         wait_until(lambda: len(self.transcript.of_kind(kind)) >= count or self.error, f"{count} events {kind} came", deadline_s)
         self._raise()
         return self.transcript.of_kind(kind)
 
-    def wait_connected(self, deadline_s: float = 20.0) -> None:
+    def wait_connected(self, deadline_s: float = 60.0) -> None:
         """Wait until there is a connection."""
         wait_until(lambda: self._connection is not None or self.error, "the watcher was connected", deadline_s)
         self._raise()
 
-    def finish(self, expected: bytes | None = None, deadline_s: float = 60.0) -> Transcript:
+    def finish(self, expected: bytes | None = None, deadline_s: float = 90.0) -> Transcript:
         """Wait for the end, check all that was told and return it."""
         self.join(deadline_s)
         self._raise()
