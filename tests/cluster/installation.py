@@ -11,6 +11,8 @@ from tests.integration.cluster import Podwire
 from tests.servers import Postgres
 
 IMAGE = os.environ.get("PODWIRE_TEST_IMAGE", "localhost/podwire:dev")
+# An earlier version of it, to upgrade from; scripts/cluster-images says which.
+PREVIOUS_IMAGE = f"{IMAGE.rpartition(':')[0]}:{os.environ.get('PODWIRE_TEST_PREVIOUS_TAG', 'previous')}"
 RUN_IMAGE = os.environ.get("PODWIRE_TEST_RUN_IMAGE", "docker.io/library/python:3.11-slim-bookworm")
 
 

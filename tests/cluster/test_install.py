@@ -6,27 +6,26 @@ scripts/upgradetest is the long one.
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 import urllib.error
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from app.launch.kube_api import KubeApi
-from tests.cluster.conftest import IMAGE, wait_for
+from tests.cluster.conftest import wait_for
+from tests.cluster.installation import IMAGE, PREVIOUS_IMAGE
 from tests.integration.client import Client
 from tests.upgrade.release import Release
 from tests.upgrade.trial import Doings, Load, prove
 
 # Both nodes are needed, or one of them is closed for a while: one after the other.
 pytestmark = pytest.mark.xdist_group("nodes")
-# A second name of an image of Podwire, to upgrade to; scripts/cluster-images makes it.
-OTHER_TAG = os.environ.get("PODWIRE_TEST_OTHER_TAG", "next")
 
 
 WATCHER = "ops:only for tests"
@@ -40,12 +39,26 @@ WITH_FLOWER = {
 
 @pytest.fixture(scope="module")
 def release(api: KubeApi, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Release]:
+    """The present version."""
+    with installed(IMAGE, tmp_path_factory.mktemp("values")) as made:
+        yield made
+
+
+@pytest.fixture
+def earlier_release(api: KubeApi, tmp_path: Path) -> Iterator[Release]:
+    """The version to upgrade from."""
+    with installed(PREVIOUS_IMAGE, tmp_path) as made:
+        yield made
+
+
+@contextmanager
+def installed(image: str, folder: Path) -> Iterator[Release]:
     for tool in ("helm", "kubectl"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is missing")
-    values: Path = tmp_path_factory.mktemp("values") / "flower.json"
+    values = folder / "flower.json"
     values.write_text(json.dumps(WITH_FLOWER))
-    made = Release(IMAGE, files=[str(values)])
+    made = Release(image, files=[str(values)])
     try:
         made.install()
         yield made
@@ -81,9 +94,14 @@ def ask(url: str, watcher: str | None) -> tuple[int, str]:
 
 
 @pytest.mark.trap("D12")
-def test_an_upgrade_and_a_deleted_pod_lose_nothing_and_refuse_nobody(release: Release, api: KubeApi) -> None:
+def test_an_upgrade_and_a_deleted_pod_lose_nothing_and_refuse_nobody(earlier_release: Release, api: KubeApi) -> None:
+    """What pods of the earlier version hold, workers of this one take over, and the other way round while both are there."""
+    release, tag = earlier_release, IMAGE.rpartition(":")[2]
     assert len(release.nodes_of("web")) == 2 or len(api.call("GET", "/api/v1/nodes")["items"]) == 1
+    before = {component: release.images_of(component) for component in ("web", "worker")}
     load = Load(random.randrange(1, 100_000), at_once=4)
-    verdict = prove(release, api, release.url(), Doings(release, OTHER_TAG).short(), load)
+    verdict = prove(release, api, release.url(), Doings(release, tag).short(), load)
     print(verdict.table)
     assert not verdict.complaints, "\n".join([verdict.table, *verdict.complaints[:20], release.state()])
+    for component, images in before.items():
+        assert len(images) == 1 and not images & release.images_of(component), "two versions, not one under two names"

@@ -7,7 +7,7 @@ import random
 import sys
 
 from app.launch.kube_api import KubeApi
-from tests.cluster.conftest import IMAGE
+from tests.cluster.installation import IMAGE, PREVIOUS_IMAGE
 from tests.upgrade.release import Release
 from tests.upgrade.trial import Doings, Load, prove
 
@@ -40,8 +40,9 @@ def _options() -> argparse.Namespace:
         prog="scripts/upgradetest",
         description="Installs the chart, upgrades and disturbs it under load, counts what went wrong, and removes it.",
     )
-    options.add_argument("--image", default=IMAGE, metavar="NAME:TAG", help=f"Podwire's image (default: {IMAGE})")
-    options.add_argument("--to", required=True, metavar="TAG", help="another tag of the image, to upgrade to and come back from")
+    options.add_argument("--image", default=PREVIOUS_IMAGE, metavar="NAME:TAG", help=f"Podwire's image (default: {PREVIOUS_IMAGE})")
+    to = IMAGE.rpartition(":")[2]
+    options.add_argument("--to", default=to, metavar="TAG", help=f"the tag to upgrade to and come back from (default: {to})")
     options.add_argument("-f", "--values", action="append", default=[], metavar="FILE", help="further values of the chart")
     options.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a further value")
     options.add_argument("--url", help="where this machine reaches the Service (default: its ClusterIP, as a node does)")

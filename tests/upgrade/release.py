@@ -97,6 +97,10 @@ class Release:
         """Return the nodes that the component's pods are on."""
         return {str(pod["spec"]["nodeName"]) for pod in self.pods(component)}
 
+    def images_of(self, component: str) -> set[str]:
+        """Return the images that the component's pods run, by their content."""
+        return {str(each["imageID"]) for pod in self.pods(component) for each in pod["status"]["containerStatuses"]}
+
     def settle(self) -> None:
         """Wait until every Deployment has what it wants."""
         for kind in ("web", "worker", "dev-redis", "dev-postgres"):

@@ -35,6 +35,8 @@ def use(tools: Path, script: str = USE, born: str = AFTER) -> subprocess.Complet
     """Run the script; the cluster says that it was born then. Images are built by a program that does nothing."""
     program(tools / "bin/kubectl", f"echo {born}")
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin", "PODWIRE_TEST_NODE": str(tools), "PODWIRE_BUILDER": "true"}
+    # The real ones may be built at this very moment.
+    environment |= {"PODWIRE_TEST_ARCHIVES": str(tools / "archives")}
     return subprocess.run(["bash", "-c", script], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
 
 
