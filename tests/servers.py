@@ -5,7 +5,10 @@ What is missing on this machine is skipped with a loud message, and is a failure
 
 from __future__ import annotations
 
+import fcntl
+import functools
 import glob
+import itertools
 import os
 import pwd
 import shutil
@@ -23,12 +26,46 @@ import psycopg
 import pytest
 import redis
 
+# Below those that systems give to connections: else a client's might take one between the look and the server's start.
+FIRST_PORT, SHARES, SHARE = 10_000, 200, 100
+
+
+class Ports:
+    """Ports that no other process of tests on this machine is given: each process takes a share of them and keeps it."""
+
+    def __init__(self) -> None:
+        """Take a share. A lock on a file keeps it, until this process ends."""
+        folder = Path(tempfile.gettempdir()) / f"podwire-test-ports-{os.geteuid()}"
+        folder.mkdir(exist_ok=True)
+        number = next((number for number in range(SHARES) if self._take(folder / str(number))), None)
+        if number is None:
+            raise RuntimeError("too many processes of tests: no ports are left")
+        self._numbers = itertools.cycle(range(FIRST_PORT + number * SHARE, FIRST_PORT + (number + 1) * SHARE))
+
+    def _take(self, share: Path) -> bool:
+        descriptor = os.open(share, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            return False
+        return True
+
+    def next(self) -> int:
+        """Return one that nobody listens on at the moment."""
+        for port in itertools.islice(self._numbers, SHARE):
+            with socket.socket() as probe, suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+        raise RuntimeError("all ports of this process are in use")
+
+
+_ports = functools.cache(Ports)
+
 
 def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a port that nobody listens on at the moment, and that no other process of tests will be given."""
+    return _ports().next()
 
 
 def wait_until(condition: Callable[[], object], what: str, deadline_s: float = 60.0, every_s: float = 0.02) -> None:

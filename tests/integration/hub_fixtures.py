@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.live.connect import redis_client
+from tests.servers import free_port
 
 
 class RedisServer:
@@ -22,7 +23,7 @@ class RedisServer:
 
     def __init__(self, program: str) -> None:
         self._program = program
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._directory = tempfile.mkdtemp(prefix="pw-redis-")
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,13 +52,7 @@ class RedisServer:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until(condition: Callable[[], object], deadline_s: float = 20.0) -> None:
+def wait_until(condition: Callable[[], object], deadline_s: float = 60.0) -> None:
     """Poll until the condition holds."""
     end = time.monotonic() + deadline_s
     while not condition():

@@ -40,7 +40,7 @@ def _options() -> argparse.Namespace:
         prog="scripts/upgradetest",
         description="Installs the chart, upgrades and disturbs it under load, counts what went wrong, and removes it.",
     )
-    options.add_argument("--image", default=PREVIOUS_IMAGE, metavar="NAME:TAG", help=f"Podwire's image (default: {PREVIOUS_IMAGE})")
+    options.add_argument("--image", default=PREVIOUS_IMAGE, metavar="NAME:TAG", help=f"an image (default: {PREVIOUS_IMAGE})")
     to = IMAGE.rpartition(":")[2]
     options.add_argument("--to", default=to, metavar="TAG", help=f"the tag to upgrade to and come back from (default: {to})")
     options.add_argument("-f", "--values", action="append", default=[], metavar="FILE", help="further values of the chart")
