@@ -12,7 +12,16 @@ import pytest
 # Session fixtures that only one process should set up, for the tests of one module.
 COSTLY = {"small"}
 # What takes longest, longest first: begun late, it would be waited for at the end.
-LONG_FIRST = ("test_install", "test_outcomes", "test_kept_pods", "test_doctor", "test_runs", "test_service", "test_recovery")
+LONG_FIRST = (
+    "test_install",
+    "test_outcomes",
+    "test_kept_pods",
+    "test_service",
+    "test_doctor",
+    "test_runs",
+    "test_kill",
+    "test_recovery",
+)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -28,8 +28,13 @@ def matrix() -> Iterator[Matrix]:
         postgres.remove()
 
 
+def cell(who: str, when: str) -> object:
+    """Return the parameters; all that happen to one stay together."""
+    return pytest.param(who, when, id=f"{who}-{when}", marks=pytest.mark.xdist_group(f"recovery of {who}"))
+
+
 @pytest.mark.kill
-@pytest.mark.parametrize(("who", "when"), CELLS, ids=[f"{who}-{when}" for who, when in CELLS])
+@pytest.mark.parametrize(("who", "when"), [cell(who, when) for who, when in CELLS])
 def test_two_runs_live_through_it(matrix: Matrix, tmp_path: Path, who: str, when: str) -> None:
     complaints = matrix.play(who, when, tmp_path)
     assert not complaints, "\n".join([*complaints[:20], matrix.podwire.tails()])
