@@ -5,7 +5,7 @@ Every process has servers, databases and namespaces of its own, so tests of two 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 
@@ -40,8 +40,12 @@ def group_of(item: pytest.Item) -> str | None:
         return None
     found = getattr(item, "_fixtureinfo", None)
     scopes = {name: each[-1].scope for name, each in found.name2fixturedefs.items()} if found else {}
-    shared = any(scope in ("class", "module") or name in COSTLY for name, scope in scopes.items())
-    return item.path.stem if shared else None
+    return item.path.stem if stays(scopes) else None
+
+
+def stays(scopes: Mapping[str, str]) -> bool:
+    """Say by the scopes of its fixtures whether a test must stay with the others of its module."""
+    return any(scope in ("class", "module") or name in COSTLY for name, scope in scopes.items())
 
 
 def rank(name: str, first: Sequence[str]) -> int:

@@ -13,13 +13,16 @@ ALONE = "parts or alone"
 
 @dataclass(frozen=True)
 class Suite:
-    """Tests that run in one go. `marks` chooses among those of the paths; `needs` names programs (see needs.py)."""
+    """Tests that run in one go. `marks` chooses among those of the paths, less those that are `left_out` to another
+    suite; `needs` names programs (see needs.py).
+    """
 
     name: str
     paths: tuple[str, ...]
     processes: int
     needs: tuple[str, ...] = ()
     marks: str = ""
+    left_out: tuple[str, ...] = ()
     on_cluster: bool = False
 
     @property
@@ -28,16 +31,18 @@ class Suite:
         return self.paths[0].split("/")[1]
 
 
+# The chart's manifests, as a real API server sees them.
+CHART_ON_CLUSTER = "tests/helm/test_server.py"
 SUITES = {
     suite.name: suite
     for suite in (
         Suite("unit", ("tests/unit",), 2),
         Suite("contract", ("tests/contract",), 2, ("redis", "postgresql")),
-        Suite("helm", ("tests/helm",), 2, ("helm", "prometheus")),
+        Suite("helm", ("tests/helm",), 2, ("helm", "prometheus"), left_out=(CHART_ON_CLUSTER,)),
         Suite("integration", ("tests/integration",), 3, ("redis", "postgresql", "nodejs", "nginx")),
         Suite("browser", ("tests/browser",), 2, ("redis", "postgresql", "chromium")),
         Suite("kill", ("tests/kill",), 2, ("redis", "postgresql")),
-        Suite("cluster", ("tests/cluster",), 3, ("redis", "postgresql"), f"not ({ALONE})", on_cluster=True),
+        Suite("cluster", ("tests/cluster", CHART_ON_CLUSTER), 3, ("redis", "postgresql"), f"not ({ALONE})", on_cluster=True),
         # What disturbs everybody on the cluster runs after the others, one test at a time.
         Suite("faults", ("tests/cluster",), 1, ("redis", "postgresql"), ALONE, on_cluster=True),
     )
@@ -87,7 +92,9 @@ def read_order(words: Sequence[str]) -> Order:
     part, *rest = words or ["all"]
     if part in PARTS or part in SUITES:
         names = PARTS.get(part, (part,))
-        wanted = (tuple(SUITES[name] for name in stage if name in names and name in SUITES) for stage in STAGES)
+        # What is left out to another suite is only left out where that runs too.
+        suites = {name: SUITES[name] if "cluster" in names else replace(SUITES[name], left_out=()) for name in SUITES}
+        wanted = (tuple(suites[name] for name in stage if name in names and name in suites) for stage in STAGES)
         return Order(part, tuple(stage for stage in wanted if stage), LINT in names, tuple(rest))
     paths = [word for word in words if is_path(word)]
     others = tuple(word for word in words if not is_path(word))
@@ -109,13 +116,14 @@ def suites_of(paths: Sequence[str]) -> list[Suite]:
         if part not in SUITES:
             raise Unknown(f"{path} is no place of tests; those are tests/{'|'.join(sorted({s.part for s in SUITES.values()}))}")
         earlier = found.get(part)
-        found[part] = replace(SUITES[part], paths=(*(earlier.paths if earlier else ()), path), processes=1, marks="")
+        found[part] = replace(SUITES[part], paths=(*(earlier.paths if earlier else ()), path), processes=1, marks="", left_out=())
     return list(found.values())
 
 
 def command(suite: Suite, report: str, words: Sequence[str] = ()) -> list[str]:
     """Return pytest's command line, after the interpreter: the report goes to that file."""
     line = ["-m", "pytest", *suite.paths, f"--junitxml={report}"]
+    line += [f"--ignore={path}" for path in suite.left_out]
     if suite.marks:
         line += ["-m", suite.marks]
     if suite.processes > 1:

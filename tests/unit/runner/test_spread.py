@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import LONG_FIRST, group_of, rank
+from tests.conftest import COSTLY, LONG_FIRST, group_of, rank, stays
 
 
-@pytest.fixture(scope="module")
-def costly() -> int:
-    return 1
-
-
-def test_a_test_with_a_fixture_of_its_module_stays_with_the_others(request: pytest.FixtureRequest, costly: int) -> None:
-    assert group_of(request.node) == "test_spread"
-
-
-def test_a_test_without_is_free(request: pytest.FixtureRequest) -> None:
-    assert group_of(request.node) is None
+def test_a_test_with_a_fixture_of_its_module_stays_with_the_others() -> None:
+    assert stays({"tmp_path": "function", "server": "module"})
+    assert not stays({"tmp_path": "function", "podwire": "session"})
+    assert all(stays({name: "session"}) for name in COSTLY)
 
 
 @pytest.mark.xdist_group("chosen")
-def test_a_mark_of_its_own_goes_first(request: pytest.FixtureRequest, costly: int) -> None:
+def test_a_mark_of_its_own_goes_first(request: pytest.FixtureRequest) -> None:
     assert group_of(request.node) is None
 
 

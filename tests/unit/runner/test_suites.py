@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.suites import ALONE, PARTS, STAGES, SUITES, Unknown, command, read_order
+from tests.runner.suites import ALONE, CHART_ON_CLUSTER, PARTS, STAGES, SUITES, Unknown, command, read_order
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -29,6 +29,13 @@ def test_every_folder_with_tests_is_in_a_suite_and_every_suite_in_a_stage() -> N
 def test_the_two_suites_of_the_cluster_have_every_test_of_it_once() -> None:
     assert (SUITES["cluster"].marks, SUITES["faults"].marks) == (f"not ({ALONE})", ALONE)
     assert [suite.name for suite in read_order(["cluster"]).suites] == ["cluster", "faults"]
+
+
+def test_what_the_chart_has_on_a_cluster_is_tested_once_in_all_and_never_lost() -> None:
+    everything, alone = (read_order(words) for words in ([], ["helm"]))
+    lines = {suite.name: command(suite, "r.xml") for suite in everything.suites}
+    assert f"--ignore={CHART_ON_CLUSTER}" in lines["helm"] and CHART_ON_CLUSTER in lines["cluster"]
+    assert f"--ignore={CHART_ON_CLUSTER}" not in command(alone.suites[0], "r.xml")
 
 
 def test_quick_is_lint_and_what_needs_no_service() -> None:
@@ -63,6 +70,6 @@ def test_suites_can_be_left_out() -> None:
 
 def test_several_processes_keep_groups_together_and_their_order() -> None:
     line = " ".join(command(SUITES["cluster"], "r.xml", ["-x"]))
-    assert line.startswith("-m pytest tests/cluster --junitxml=r.xml -m not (")
+    assert line.startswith(f"-m pytest tests/cluster {CHART_ON_CLUSTER} --junitxml=r.xml -m not (")
     assert "--dist loadgroup --no-loadscope-reorder" in line and line.endswith(" -x")
     assert " -n " not in " ".join(command(SUITES["faults"], "r.xml"))
