@@ -11,32 +11,32 @@ from sqlalchemy import Engine
 from app.domain.errors import PodwireError, SettingsError
 from app.domain.metrics import TICK_FAILURES
 from app.domain.ports import CollectingLauncher
-from app.domain.run import Priority
+from app.domain.runs.run import Priority
 from app.domain.tracing import NoTracer, Tracer
-from app.launch.local import LocalLauncher
-from app.launch.manifest import Shape
+from app.launch.kubernetes.pods.manifest import Shape
+from app.launch.local.launcher import LocalLauncher
 from app.live.connect import quick_client, redis_client
 from app.live.hub import Hub
 from app.live.nudges import RedisNudges
 from app.live.publisher import CeleryPublisher
 from app.live.redis_log import RedisEventLog
 from app.live.uses import RedisUses
-from app.service.dispatch import dispatch
+from app.service.queue.dispatch import dispatch
 from app.service.services import Services
-from app.store.artefacts import ArtefactStore
-from app.store.chunks import ChunkStore
+from app.store.accounts.users import UserStore
+from app.store.artefacts.artefacts import ArtefactStore
+from app.store.artefacts.workspaces import Workspaces
 from app.store.counters import Counters
 from app.store.engine import make_engine
-from app.store.inputs import InputStore
-from app.store.questions import QuestionStore
-from app.store.runs import RunStore
-from app.store.users import UserStore
-from app.store.workspaces import Workspaces
-from app.supervise.archiver import Archiver
-from app.supervise.crew import Crew, DatabaseClock
-from app.supervise.keeper import Keeper
-from app.supervise.leases import Leases
-from app.supervise.wakes import Wakes
+from app.store.log.chunks import ChunkStore
+from app.store.runs.inputs import InputStore
+from app.store.runs.questions import QuestionStore
+from app.store.runs.runs import RunStore
+from app.supervise.artefact_storage import Keeper
+from app.supervise.log.archiver import Archiver
+from app.supervise.worker.leases import Leases
+from app.supervise.worker.wakeups import Wakes
+from app.supervise.worker.worker_context import Crew, DatabaseClock
 from config.celery import make_celery
 from config.settings import Settings
 
@@ -110,9 +110,9 @@ def _launcher(settings: Settings, runs: RunStore) -> CollectingLauncher:
         keeps = bool(settings.workspaces_dir)
         return LocalLauncher(settings.state_path("local"), languages, settings.keep_removed_s, keeps_artefacts=keeps)
     # Only where it is used: the client takes a quarter of a second to import.
-    from app.launch.kube_api import KubeApi
-    from app.launch.kube_errors import ApiFailure
-    from app.launch.kubernetes import KubernetesLauncher
+    from app.launch.kubernetes.api.kube_api import KubeApi
+    from app.launch.kubernetes.api.kube_errors import ApiFailure
+    from app.launch.kubernetes.launcher import KubernetesLauncher
 
     try:
         return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), runs.learn)
@@ -147,8 +147,8 @@ def report_access(settings: Settings) -> None:
     """Log what this process may not do where its launcher works. Never raises; it waits for the cluster's answers."""
     if settings.launcher != "kubernetes":
         return
-    from app.launch.access import log_lacking
-    from app.launch.kube_api import KubeApi
+    from app.launch.kubernetes.api.kube_api import KubeApi
+    from app.launch.kubernetes.checks.rbac import log_lacking
 
     log_lacking(lambda: KubeApi(1), settings.kube_namespace)
 

@@ -12,7 +12,7 @@ import sys
 import threading
 from datetime import UTC, datetime
 
-from app.domain import subject
+from app.domain import log_context
 from config.settings import Settings, Watching
 
 _RUN_ID = re.compile(r"\br[a-z2-7]{19}\b")
@@ -48,7 +48,7 @@ def _run_of(record: logging.LogRecord) -> str | None:
         named = record.args[0]
     elif isinstance(data := getattr(record, "data", None), dict):
         named = data.get("args")
-    return _id_in(str(named)) or subject.present() or _id_in(record.getMessage())
+    return _id_in(str(named)) or log_context.present() or _id_in(record.getMessage())
 
 
 def _id_in(text: str) -> str | None:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from app.domain.admission import Limits
-from app.domain.artefacts import ArtefactRules
 from app.domain.errors import SettingsError
-from app.domain.images import ImageRules
-from app.domain.retry import MOST_ATTEMPTS, Retries
-from app.domain.run import Priority
-from app.domain.spec import SpecLimits
+from app.domain.queue.admission import Limits
+from app.domain.runs.artefacts import ArtefactRules
+from app.domain.runs.images import ImageRules
+from app.domain.runs.retry import MOST_ATTEMPTS, Retries
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import SpecLimits
 
 PREFIX = "PODWIRE_"
 _LANGUAGES = {"python": ["python3", "-u"], "bash": ["bash"], "node": ["node"]}

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from celery import signals
 
 from app.domain.metrics import DRAINING, PROCESSES, SLOTS, SUPERVISED
+from app.service.periodic import keep_ticking
 from app.service.services import Services
-from app.service.ticks import keep_ticking
-from app.supervise.crew import Crew
+from app.supervise.worker.worker_context import Crew
 from app.wiring import build_crew, build_services, report_access, report_storage
 from config.celery import make_celery
 from config.logging import set_up_logging

@@ -8,9 +8,9 @@ from celery import Task
 from celery.exceptions import Reject
 
 from app.domain.ids import is_run_id
-from app.domain.subject import about
+from app.domain.log_context import about
 from app.supervise.claim import supervise
-from app.supervise.tenure import Drained
+from app.supervise.worker.lease_scope import Drained
 from tasks.celery_app import app, worker
 
 logger = logging.getLogger(__name__)

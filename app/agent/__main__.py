@@ -13,13 +13,13 @@ def main() -> None:
         # The launcher waits for this process only: what goes on is nobody's child, and leaves no zombie to anybody.
         os._exit(0)
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from app.agent.birth import begin
+    from app.agent.program.start import begin
 
     born = begin(sys.argv[1])
     if born is None:
         return
     # Slow to import, so only now: the program is on its way already.
-    from app.agent.life import live
+    from app.agent.main_loop import live
 
     live(born)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from app.agent.stdin import Stdin
-from app.agent.wire import Kind
+from app.agent.program.stdin import Stdin
+from app.agent.records.wire_format import Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import time
 if __name__ == "__main__":
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from app.agent import wire
-from app.agent.wire import Kind
+from app.agent.records import wire_format
+from app.agent.records.wire_format import Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -137,10 +137,10 @@ def frame(step: Step) -> bytes:
     import json
 
     if isinstance(step, bytes):
-        return wire.encode(Kind.CONTENT, 0.0, step)
+        return wire_format.encode(Kind.CONTENT, 0.0, step)
     if isinstance(step, dict):
-        return wire.encode(Kind.GATHERED, time.time(), json.dumps(step).encode())
-    return wire.encode(Kind.ARTEFACT, step[1], json.dumps(step[0]).encode())
+        return wire_format.encode(Kind.GATHERED, time.time(), json.dumps(step).encode())
+    return wire_format.encode(Kind.ARTEFACT, step[1], json.dumps(step[0]).encode())
 
 
 def main(path: str, max_files: int, max_bytes: int) -> None:

@@ -16,15 +16,15 @@ from functools import partial
 if __name__ == "__main__":
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
 
-from app.agent.birth import Born, Config
 from app.agent.commands import Commands
-from app.agent.life import FIRST_USE_S, READ_BYTES, Life
-from app.agent.place import Place
+from app.agent.main_loop import FIRST_USE_S, READ_BYTES, Life
+from app.agent.pod_layout import Place
+from app.agent.program.start import Born, Config
+from app.agent.program.stdin import Stdin
+from app.agent.program.usage import Reading
+from app.agent.records.spool import SpoolFailed
+from app.agent.records.wire_format import Kind
 from app.agent.server import Client
-from app.agent.spool import SpoolFailed
-from app.agent.stdin import Stdin
-from app.agent.use import Reading
-from app.agent.wire import Kind
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

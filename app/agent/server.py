@@ -8,9 +8,10 @@ from __future__ import annotations
 import _socket  # `socket` costs 3 ms of every run's first byte, for conveniences that are not needed here
 import os
 
-from app.agent import lean, wire
-from app.agent.spool import Spool
-from app.agent.wire import Kind
+from app.agent.questions import flat_json
+from app.agent.records import wire_format
+from app.agent.records.spool import Spool
+from app.agent.records.wire_format import Kind
 
 RECEIVE_BYTES = 256 * 1024
 MAX_COMMAND_BYTES = 2 * 1024 * 1024
@@ -28,7 +29,7 @@ class Client:
 
     def __init__(self, socket: _socket.socket, spool: Spool) -> None:
         self._socket, self._spool = socket, spool
-        self._decoder = wire.Decoder(MAX_COMMAND_BYTES)
+        self._decoder = wire_format.Decoder(MAX_COMMAND_BYTES)
         self._out = memoryview(b"")
         self._messages: list[bytes] = []
         self._unread = 0
@@ -46,7 +47,7 @@ class Client:
         if not data:
             raise ClientGone
         try:
-            commands = [(kind, lean.loads(payload)) for kind, _, payload in self._decoder.feed(data)]
+            commands = [(kind, flat_json.loads(payload)) for kind, _, payload in self._decoder.feed(data)]
         except (ValueError, RecursionError) as error:
             raise ClientGone from error
         if not all(isinstance(body, dict) for _, body in commands):
@@ -61,7 +62,7 @@ class Client:
 
     def say(self, kind: Kind, now: float, body: dict[str, object]) -> None:
         """Send a message between records. Raises: ClientGone when it reads none of them."""
-        frame = wire.encode(kind, now, lean.dumps(body))
+        frame = wire_format.encode(kind, now, flat_json.dumps(body))
         self._unread += len(frame)
         if self._unread > MAX_UNREAD_BYTES:
             raise ClientGone

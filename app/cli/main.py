@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TypeAlias, cast
 
+from app.cli.client.submission import amount, env_name, pair, split_command
 from app.cli.errors import Refused, Stop
-from app.cli.spec import amount, env_name, pair, split_command
 from app.domain.errors import PodwireError, SettingsError
-from app.domain.run import Priority, Status
+from app.domain.runs.run import Priority, Status
 
 EXIT_FAULT = 1
 EXIT_USAGE = 2
@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 def _command(name: str) -> Callable[[argparse.Namespace], int]:
     module, _, function = name.partition(":")
-    return cast(Callable[[argparse.Namespace], int], getattr(importlib.import_module(f"app.cli.{module}"), function))
+    return cast(Callable[[argparse.Namespace], int], getattr(importlib.import_module(f"app.cli.commands.{module}"), function))
 
 
 def _sentence(error: PodwireError) -> str:
@@ -106,11 +106,11 @@ def _add_run(commands: Commands) -> None:
 
 
 def _add_looks(commands: Commands) -> None:
-    listed = _add(commands, "list", "looks:list_runs", "list the newest runs")
+    listed = _add(commands, "list", "queries:list_runs", "list the newest runs")
     listed.add_argument("--status", action="append", choices=list(Status), metavar="STATUS", help="may be repeated")
     listed.add_argument("--priority", choices=list(Priority))
     listed.add_argument("--limit", type=int, default=20)
-    shown = _add(commands, "show", "looks:show", "show everything about one run")
+    shown = _add(commands, "show", "queries:show", "show everything about one run")
     shown.add_argument("run", metavar="RUN")
     logs = _add(commands, "logs", "runs:logs", "print a run's output")
     logs.add_argument("run", metavar="RUN")
@@ -121,18 +121,18 @@ def _add_looks(commands: Commands) -> None:
     left.add_argument("path", nargs="?", metavar="NAME", help="the file to fetch, to stdout")
     left.add_argument("-o", "--output", metavar="FILE", help="write it to this file")
     left.add_argument("--attempt", type=int, help="of which attempt (default: the last that left any)")
-    answer = _add(commands, "answer", "looks:answer", "answer a question")
+    answer = _add(commands, "answer", "queries:answer", "answer a question")
     answer.add_argument("question", metavar="QUESTION")
     answer.add_argument("value", nargs="?", help="without it the terminal asks; better so for secrets")
-    cancel = _add(commands, "cancel", "looks:cancel", "cancel runs")
+    cancel = _add(commands, "cancel", "queries:cancel", "cancel runs")
     cancel.add_argument("runs", nargs="+", metavar="RUN")
-    queue = _add(commands, "queue", "looks:queue", "list the queued runs in the order in which they start, or steer the queue")
+    queue = _add(commands, "queue", "queries:queue", "list the queued runs in the order in which they start, or steer the queue")
     does = "pause: start nothing; close: take nothing in; resume and open end that (admins)"
     queue.add_argument("action", nargs="?", choices=["pause", "resume", "close", "open"], help=does)
-    placed = _add(commands, "priority", "looks:place", "give a queued run another priority, or the first place (admins)")
+    placed = _add(commands, "priority", "queries:place", "give a queued run another priority, or the first place (admins)")
     placed.add_argument("run", metavar="RUN")
     placed.add_argument("priority", choices=[*Priority, "front"])
-    record = _add(commands, "audit", "looks:audit", "list who steered what, newest first")
+    record = _add(commands, "audit", "queries:audit", "list who steered what, newest first")
     record.add_argument("subject", nargs="?", help="a run's id, or the scope of a limit; without it all (admins)")
     limited = _add(commands, "limits", "limits:limits", "show or change the limits and shares of the queue (admins)")
     does = "set: set everything of a scope, what is left out gets its default; clear: give it its defaults back"
@@ -176,7 +176,7 @@ def _add_components(commands: Commands) -> None:
     tested = _add(commands, "selftest", "selftest:selftest", does)
     tested.add_argument("url", metavar="URL", help="where the service is, as its users reach it")
     tested.add_argument("--within", type=float, default=180, metavar="SECONDS", help="how long that may take (default 180)")
-    flower = _add(commands, "flower", "watching:flower", "watch the workers with Flower")
+    flower = _add(commands, "flower", "flower:flower", "watch the workers with Flower")
     flower.add_argument("--address", default="127.0.0.1")
     flower.add_argument("--port", type=int, default=5555)
     _add(commands, "web", "components:web", "run the web server in the foreground")

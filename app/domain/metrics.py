@@ -11,7 +11,7 @@ from enum import StrEnum
 from itertools import product
 
 from app.domain.errors import PodwireError
-from app.domain.run import Priority, Reason, Run, Status
+from app.domain.runs.run import Priority, Reason, Run, Status
 
 UNKNOWN = "unknown"
 INFINITE = "+Inf"

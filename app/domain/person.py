@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from app.domain.errors import NotFound
-from app.domain.run import Run
+from app.domain.runs.run import Run
 
 
 class Role(StrEnum):

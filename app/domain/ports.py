@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from app.domain.artefacts import Found, LeftOut
-from app.domain.events import Entry
-from app.domain.spec import RunSpec
-from app.domain.use import Use
+from app.domain.runs.artefacts import Found, LeftOut
+from app.domain.runs.events import Entry
+from app.domain.runs.spec import RunSpec
+from app.domain.runs.usage import Use
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message from the agent: its kind (see app.agent.wire), the time it was recorded, its bytes, and the spool
-    position after it (0 = not spooled).
+    """One message from the agent: its kind (see app.agent.records.wire_format), the time it was recorded, its bytes, and the
+    spool position after it (0 = not spooled).
     """
 
     kind: int

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from enum import Enum
 
-from app.domain.run import SUPERVISED, Outcome, Reason, Run, Status
+from app.domain.runs.run import SUPERVISED, Outcome, Reason, Run, Status
 
 REDISPATCH_AFTER_S = 5.0
 # A parked run waits for a person without a supervisor; somebody looks after it this often, and at once when there is news for it.

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from app.domain.run import Run
+from app.domain.runs.run import Run
 
 
 class Part(Protocol):

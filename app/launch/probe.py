@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused, LinkLost
 from app.domain.ports import Attempt, Launcher, Record
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.domain.events import Kind, Position, join_payloads
+from app.domain.runs.events import Kind, Position, join_payloads
 from app.live.names import stamp
 
 QUEUED = b'"status":"queued"'

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from app.domain.errors import LiveUnavailable, StoreUnavailable
-from app.domain.events import Entry, Position
 from app.domain.ports import Archive, EventLog
+from app.domain.runs.events import Entry, Position
 from app.live.batch import Batch, Reset
 from app.live.feed import MISS_PAUSE_S, Behind, Feed, Heard
 

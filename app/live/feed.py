@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-from app.domain.events import Entry, Kind, Position, epoch_after, resume_point
 from app.domain.ports import Head, Standing
+from app.domain.runs.events import Entry, Kind, Position, epoch_after, resume_point
 from app.live.batch import Batch, Reset, cut, make_batch, nothing_more
 from app.live.names import Announcement, stamp
 

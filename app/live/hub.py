@@ -15,8 +15,8 @@ from collections.abc import Callable
 import redis
 
 from app.domain.errors import LiveUnavailable, NotFound, StoreUnavailable
-from app.domain.events import Position
 from app.domain.ports import Archive, EventLog, Head, Standing
+from app.domain.runs.events import Position
 from app.live.cursor import Cursor
 from app.live.feed import Feed, Heard
 from app.live.names import live_channel, parse_announcement

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from app.domain.events import Entry
 from app.domain.ports import Append, Head
+from app.domain.runs.events import Entry
 
 RESYNC = ("*", "resync")
 

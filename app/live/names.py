@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from app.domain.events import Kind, Position
+from app.domain.runs.events import Kind, Position
 
 NUDGE_CHANNEL = "pw:nudge"
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import redis
 
-from app.domain.events import Entry
 from app.domain.ports import Append, Head
+from app.domain.runs.events import Entry
 from app.live.connect import translated
 from app.live.names import live_channel, log_key, top_key
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, get_current_span, set_span_in_context
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app.domain.run import Run
+from app.domain.runs.run import Run
 from app.domain.tracing import Part, Untold
 
 QUEUE_SPANS, BATCH_SPANS = 2048, 512

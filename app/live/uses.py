@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from app.domain.errors import LiveUnavailable
-from app.domain.use import Use, decode
+from app.domain.runs.usage import Use, decode
 from app.live.connect import translated
 from app.live.names import use_key
 

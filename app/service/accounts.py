@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from app.domain.errors import Conflict, Forbidden, NotFound, Unauthenticated
 from app.domain.person import Person, Role
 from app.service.services import Services
-from app.store.users import TokenInfo, User
+from app.store.accounts.users import TokenInfo, User
 
 SYSTEM = Person("system", "system", Role.ADMIN)
 FIRST_ADMIN = "admin"

@@ -7,15 +7,15 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from app.domain.amounts import duration
-from app.domain.artefacts import Artefact, ArtefactState, Holding, folder_of
 from app.domain.errors import ArtefactsRemoved, NotFound, PodwireError, WorkspacesUnavailable
+from app.domain.humanize import duration
 from app.domain.metrics import LOST_FOLDERS
 from app.domain.person import Person
-from app.domain.run import Run
-from app.service.look import show
+from app.domain.runs.artefacts import Artefact, ArtefactState, Holding, folder_of
+from app.domain.runs.run import Run
+from app.service.queries import show
 from app.service.services import Services
-from app.store.workspaces import Workspaces
+from app.store.artefacts.workspaces import Workspaces
 
 logger = logging.getLogger(__name__)
 

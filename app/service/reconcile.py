@@ -12,10 +12,10 @@ from app.domain.errors import Fenced
 from app.domain.metrics import REPAIRED
 from app.domain.ports import Attempt
 from app.domain.reconcile import Fate, fate, orphans, unsupervised
-from app.domain.run import Outcome, Reason, Run, Status
-from app.domain.spec import RunSpec
-from app.service.dispatch import dispatch, hand_out, wake
-from app.service.finish import announce_end, finish_queued
+from app.domain.runs.run import Outcome, Reason, Run, Status
+from app.domain.runs.spec import RunSpec
+from app.service.queue.dispatch import dispatch, hand_out, wake
+from app.service.runs.finish import announce_end, finish_queued
 from app.service.services import Services
 
 logger = logging.getLogger(__name__)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from app.domain.admission import Limits
-from app.domain.artefacts import ArtefactRules
 from app.domain.ports import Collector, EventLog, Launcher, Nudges, Publisher, Uses
-from app.domain.retry import Retries
-from app.domain.run import Priority
-from app.domain.spec import SpecLimits
+from app.domain.queue.admission import Limits
+from app.domain.runs.artefacts import ArtefactRules
+from app.domain.runs.retry import Retries
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import SpecLimits
 from app.domain.tracing import NoTracer, Tracer
-from app.store.artefacts import ArtefactStore
-from app.store.chunks import ChunkStore
+from app.store.accounts.users import UserStore
+from app.store.artefacts.artefacts import ArtefactStore
+from app.store.artefacts.workspaces import Workspaces
 from app.store.counters import Counters
-from app.store.inputs import InputStore
-from app.store.questions import QuestionStore
-from app.store.runs import RunStore
-from app.store.users import UserStore
-from app.store.workspaces import Workspaces
+from app.store.log.chunks import ChunkStore
+from app.store.runs.inputs import InputStore
+from app.store.runs.questions import QuestionStore
+from app.store.runs.runs import RunStore
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.errors import PodwireError
 from app.domain.metrics import Increment
-from app.domain.run import Priority
+from app.domain.runs.run import Priority
 from app.store.engine import begin, db_now, reading
-from app.store.tables import IS_QUEUED, metric_counts, process_gauges, runs
+from app.store.schema.tables import IS_QUEUED, metric_counts, process_gauges, runs
 
 logger = logging.getLogger(__name__)
 

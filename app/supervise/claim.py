@@ -10,11 +10,11 @@ import logging
 import time
 
 from app.domain.errors import Fenced, LiveUnavailable, PodwireError
-from app.domain.run import Run
-from app.supervise.crew import Crew
-from app.supervise.runlog import RunLog, adopt
+from app.domain.runs.run import Run
+from app.supervise.log.run_log import RunLog, adopt
 from app.supervise.supervisor import Parked, Supervisor
-from app.supervise.tenure import Drained
+from app.supervise.worker.lease_scope import Drained
+from app.supervise.worker.worker_context import Crew
 
 logger = logging.getLogger(__name__)
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from app.agent.wire import Kind as Wire
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import LimitReached
-from app.domain.events import Kind
 from app.domain.ids import question_id
-from app.domain.question import Question
-from app.domain.run import Run
+from app.domain.runs.events import Kind
+from app.domain.runs.question import Question
+from app.domain.runs.run import Run
 from app.supervise.session import Announce, Ask, answer_fields, question_fields, reply_body
-from app.supervise.tenure import Tenure
+from app.supervise.worker.lease_scope import Tenure
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.domain.errors import LauncherUnavailable, LaunchRefused, PodwireError
-from app.domain.events import Kind
-from app.domain.lifecycle import cancellation
 from app.domain.ports import Attempt
-from app.domain.run import Outcome, Reason, Run, Status
-from app.supervise.tenure import RETRY_S, Tenure
+from app.domain.runs.events import Kind
+from app.domain.runs.lifecycle import cancellation
+from app.domain.runs.run import Outcome, Reason, Run, Status
+from app.supervise.worker.lease_scope import RETRY_S, Tenure
 
 logger = logging.getLogger(__name__)
 

@@ -8,17 +8,17 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
-from app.agent.wire import Kind as Wire
-from app.domain.amounts import size
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import InvalidInput
-from app.domain.events import Kind, end_fields, output_fields
-from app.domain.lifecycle import Step, cancellation
+from app.domain.humanize import size
 from app.domain.ports import Record
-from app.domain.question import Asked, Question, QuestionKind, QuestionState, parse_asked
-from app.domain.run import Outcome, Reason, Run, Status
-from app.domain.spec import RunSpec
-from app.domain.use import Use
-from app.supervise.facts import Facts, use_of
+from app.domain.runs.events import Kind, end_fields, output_fields
+from app.domain.runs.lifecycle import Step, cancellation
+from app.domain.runs.question import Asked, Question, QuestionKind, QuestionState, parse_asked
+from app.domain.runs.run import Outcome, Reason, Run, Status
+from app.domain.runs.spec import RunSpec
+from app.domain.runs.usage import Use
+from app.supervise.attempt_facts import Facts, use_of
 
 KILL_AGAIN_S = 2.0
 GIVE_UP_AFTER_KILL_S = 20.0

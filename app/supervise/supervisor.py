@@ -11,22 +11,22 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from app.agent.wire import Kind as Wire
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import AttemptGone, Fenced, LauncherUnavailable, LinkLost, PodwireError
-from app.domain.events import Kind
-from app.domain.lifecycle import Step, transition
 from app.domain.ports import Attempt, Link
 from app.domain.reconcile import leaves_remains
-from app.domain.run import Outcome, Reason, Run, Status
-from app.supervise.crew import Crew
+from app.domain.runs.events import Kind
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Reason, Run, Status
+from app.supervise.artefact_upload import Keeping
+from app.supervise.attempt_end import Ending, began_after
+from app.supervise.attempt_facts import RECALLED_EVENTS, Facts
 from app.supervise.dialogue import Dialogue
-from app.supervise.ending import Ending, began_after
-from app.supervise.facts import RECALLED_EVENTS, Facts
-from app.supervise.keeping import Keeping
 from app.supervise.launching import Launching, NotLaunched
-from app.supervise.runlog import RunLog
+from app.supervise.log.run_log import RunLog
 from app.supervise.session import Acked, Action, Announce, Ask, End, HoldUp, Learnt, Move, Session, Tell, Write
-from app.supervise.tenure import RETRY_S, Tenure
+from app.supervise.worker.lease_scope import RETRY_S, Tenure
+from app.supervise.worker.worker_context import Crew
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from config.settings import Settings
 
 if TYPE_CHECKING:
     from app.live.hub import Hub
-    from app.web.drain import Drain
+    from app.web.streams.drain import Drain
 
 
 @dataclass(frozen=True, slots=True)

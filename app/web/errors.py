@@ -13,7 +13,7 @@ from werkzeug.routing import WebsocketMismatch
 from app.domain.errors import InvalidInput, PodwireError
 from app.domain.metrics import REFUSALS
 from app.web.context import context
-from app.web.reading import shown
+from app.web.parsing import shown
 
 logger = logging.getLogger(__name__)
 

@@ -6,13 +6,15 @@ from flask import Flask, Response, request
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import BaseConverter
 
-from app.domain import subject
+from app.domain import log_context
 from app.live.hub import Hub
 from app.service.services import Services
-from app.web import artefacts, auth, errors, health, limits, openapi, output, pages, questions, queue, runs, sse, steering, stream
+from app.web import auth, errors, pages
+from app.web.api import artefacts, health, limits, openapi, output, questions, queue, queue_admin, runs
 from app.web.context import WebContext
-from app.web.drain import Drain
-from app.web.sockets import Sockets
+from app.web.streams import sse, websocket
+from app.web.streams.drain import Drain
+from app.web.streams.registry import Sockets
 from config.settings import Settings
 
 # What programs wrote is shown to browsers: they must never take it for a page of ours.
@@ -42,9 +44,9 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     app.url_map.redirect_defaults = False
     errors.register(app)
     auth.register(app)
-    for module in (runs, questions, queue, steering, output, artefacts, sse, health, openapi, limits):
+    for module in (runs, questions, queue, queue_admin, output, artefacts, sse, health, openapi, limits):
         app.register_blueprint(module.bp)
-    stream.register(app)
+    websocket.register(app)
     pages.register(app)
     app.after_request(_harden)
     app.before_request(_work_for)
@@ -64,11 +66,11 @@ def drain_of(app: Flask) -> Drain:
 def _work_for() -> None:
     # Everything that is logged from here on, by whatever library, belongs to the run that the request is about.
     named = request.view_args or {}
-    subject.set_present(named.get("run_id") or str(named.get("question_id", "")).partition("-")[0] or None)
+    log_context.set_present(named.get("run_id") or str(named.get("question_id", "")).partition("-")[0] or None)
 
 
 def _done(_: BaseException | None) -> None:
-    subject.set_present(None)
+    log_context.set_present(None)
 
 
 def _harden(response: Response) -> Response:

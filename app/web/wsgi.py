@@ -6,8 +6,8 @@ import threading
 
 from flask import Flask
 
+from app.web.api.health import gauges_of
 from app.web.factory import create_app
-from app.web.health import gauges_of
 from app.wiring import build_hub, build_services
 from config.logging import set_up_logging
 from config.settings import Settings

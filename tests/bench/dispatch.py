@@ -16,15 +16,15 @@ from dataclasses import replace
 from kombu import Connection as Broker
 from sqlalchemy import Connection, Engine, insert, text
 
-from app.domain.admission import Limits
-from app.domain.run import Status
-from app.domain.spec import RunSpec
-from app.store import lanes, order
+from app.domain.queue.admission import Limits
+from app.domain.runs.run import Status
+from app.domain.runs.spec import RunSpec
 from app.store.engine import begin, make_engine, reading
-from app.store.migrate import migrate
-from app.store.rows import spec_text
-from app.store.runs import RunStore
-from app.store.tables import runs, tallies
+from app.store.queue import lanes, order
+from app.store.runs.rows import spec_text
+from app.store.runs.runs import RunStore
+from app.store.schema.migrate import migrate
+from app.store.schema.tables import runs, tallies
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, DurablePostgres
 from tests.bench.stack import MANY

@@ -8,15 +8,15 @@ import tempfile
 from pathlib import Path
 from uuid import uuid4
 
-from app.domain.admission import Limits
 from app.domain.ids import new_run_id
-from app.domain.lifecycle import Step, transition
-from app.domain.run import Priority
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Limits
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import RunSpec
+from app.store.accounts.users import UserStore
 from app.store.engine import make_engine
-from app.store.migrate import migrate
-from app.store.runs import RunStore
-from app.store.users import UserStore
+from app.store.runs.runs import RunStore
+from app.store.schema.migrate import migrate
 from tests.bench.servers import BIN, Server, unused_port
 
 MANY = 10_000_000

@@ -19,13 +19,13 @@ from pathlib import Path
 from celery import Celery
 from sqlalchemy import func, select
 
-from app.domain.admission import Limits
 from app.domain.ids import new_run_id
-from app.domain.run import Priority
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Limits
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import RunSpec
 from app.live.names import live_channel, parse_announcement
-from app.store.runs import RunStore
-from app.store.tables import runs
+from app.store.runs.runs import RunStore
+from app.store.schema.tables import runs
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, DurablePostgres, Server, raise_open_files
 from tests.bench.stack import MANY, Stack, Worker

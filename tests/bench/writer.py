@@ -35,7 +35,7 @@ class PodwireWriter:
     """Appends output events with the real event log, as the supervisor of each run would."""
 
     def __init__(self, url: str) -> None:
-        from app.domain.events import Entry, Kind, encode, output_fields
+        from app.domain.runs.events import Entry, Kind, encode, output_fields
         from app.live.connect import redis_client
         from app.live.redis_log import RedisEventLog
 

@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from app.domain.person import Person
+from app.store.accounts.users import UserStore
 from app.store.engine import make_engine
-from app.store.users import UserStore
 from tests.browser.round_robin import RoundRobin
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire

@@ -14,7 +14,7 @@ from contextlib import suppress
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from app.cli.watching import flower_words
+from app.cli.commands.flower import flower_words
 from tests.exposition import parse
 from tests.integration.cluster import ROOT, Podwire, Process
 from tests.servers import free_port, wait_until

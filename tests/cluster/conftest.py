@@ -15,10 +15,10 @@ from contextlib import suppress
 
 import pytest
 
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape
 from tests.cluster.installation import IMAGE as IMAGE
 from tests.cluster.installation import RUN_IMAGE as RUN_IMAGE
 from tests.cluster.installation import installed

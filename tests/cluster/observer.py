@@ -8,13 +8,13 @@ from collections import defaultdict
 from contextlib import closing
 from typing import Any
 
-from app.agent import wire
-from app.agent.wire import Kind
+from app.agent.records import wire_format
+from app.agent.records.wire_format import Kind
 from app.domain.errors import LinkLost
-from app.launch.exec_socket import ExecSocket
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.manifest import BRIDGE_COMMAND, DOMAIN
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.link.exec_socket import ExecSocket
+from app.launch.kubernetes.pods.manifest import BRIDGE_COMMAND, DOMAIN
 
 PAUSE_S = 0.1
 DIAL_WITHIN_S = 2.0
@@ -82,7 +82,7 @@ class Observer(threading.Thread):
             try:
                 connection, _ = self._api.dial(self._namespace, name, "agent", BRIDGE_COMMAND, DIAL_WITHIN_S)
                 with closing(ExecSocket(connection)) as socket:
-                    socket.send(wire.encode(Kind.FOLLOW, 0.0, b'{"from": 0}'))
+                    socket.send(wire_format.encode(Kind.FOLLOW, 0.0, b'{"from": 0}'))
                     while not self.stop.is_set() and uid not in self.started[attempt]:
                         if any(kind == Kind.STARTED or b'"started": true' in body for kind, _, body in socket.receive()):
                             self.started[attempt].add(uid)

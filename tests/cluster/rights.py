@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from app.launch.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_api import KubeApi
 
 RULES = Path(__file__).parents[2] / "docs/kubernetes-rbac.yaml"
 PATHS = {"ServiceAccount": "/api/v1/namespaces/{}/serviceaccounts"}

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import LauncherUnavailable, LaunchRefused
 from app.domain.ports import Attempt
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, pod_name
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.door import Door
 from tests.cluster.rights import account, grant, kubeconfig_of

@@ -10,12 +10,12 @@ import pytest
 import yaml
 
 from app.domain.errors import LaunchRefused
-from app.launch import exec_link
-from app.launch.examination import Patient, examine
-from app.launch.finding import Finding, State
-from app.launch.kube_api import KubeApi
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import DOMAIN, Shape
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.cluster_checks import Patient, examine
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.link import exec_link
+from app.launch.kubernetes.pods.manifest import DOMAIN, Shape
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.rights import PATHS, RULES, account
 from tests.cluster.test_access import SMALL, with_user

@@ -8,10 +8,10 @@ from datetime import datetime
 
 import pytest
 
-from app.agent.wire import Kind
-from app.launch.kube_api import KubeApi
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape
+from app.agent.records.wire_format import Kind
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.installation import installed
 from tests.contract.attempts import python

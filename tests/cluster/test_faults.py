@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
 from tests.cluster.conftest import exists
 from tests.cluster.node import SECOND, TestNode
 from tests.cluster.observer import Observer

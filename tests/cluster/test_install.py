@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from app.launch.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_api import KubeApi
 from tests.cluster.conftest import wait_for
 from tests.cluster.installation import IMAGE, PREVIOUS_IMAGE
 from tests.integration.client import Client

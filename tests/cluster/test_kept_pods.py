@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.agent.wire import Kind
-from app.launch.kube_api import KubeApi
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, pod_name
+from app.agent.records.wire_format import Kind
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.cluster.conftest import exists, launched, wait_for
 from tests.cluster.installation import installed
 from tests.contract.attempts import bash

@@ -8,9 +8,9 @@ import pytest
 
 from app.domain.ids import new_run_id
 from app.domain.ports import Attempt
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.manifest import Shape, make_pod, make_secret
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.pods.manifest import Shape, make_pod, make_secret
 from tests.unit.launch.manifests import SECRETS, SPECS, full
 
 

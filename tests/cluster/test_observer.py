@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.launch.kube_api import KubeApi
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, pod_name
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.cluster.conftest import exists, launched, wait_for
 from tests.cluster.observer import Observer
 from tests.contract.attempts import Follower, bash

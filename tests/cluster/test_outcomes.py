@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from app.domain.ports import Attempt
-from app.domain.spec import RunSpec
-from app.launch.kube_api import KubeApi
-from app.launch.manifest import Shape
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.pods.manifest import Shape
 from tests.cluster.conftest import wait_for
 from tests.cluster.installation import installed
 from tests.cluster.node import SECOND

@@ -12,12 +12,12 @@ from dataclasses import replace
 
 import pytest
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
-from app.launch.kube_api import KubeApi
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, pod_name
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.test_access import account, with_user
 from tests.contract.attempts import Follower, attempt, bash, python

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from app.domain.ports import Attempt
-from app.domain.spec import RunSpec
-from app.launch.kube_api import KubeApi
-from app.launch.manifest import pod_name
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.pods.manifest import pod_name
 from tests.cluster.conftest import exists, wait_for
 from tests.cluster.installation import installed
 from tests.integration.client import Client

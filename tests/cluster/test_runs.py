@@ -12,16 +12,16 @@ from dataclasses import replace
 
 import pytest
 
-from app.agent import wire
-from app.agent.wire import Kind
+from app.agent.records import wire_format
+from app.agent.records.wire_format import Kind
 from app.domain.errors import AttemptGone, LaunchRefused, LinkLost
 from app.domain.ports import Attempt
-from app.launch import exec_link
-from app.launch.exec_socket import ExecSocket
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import BRIDGE_COMMAND, Shape, pod_name
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.link import exec_link
+from app.launch.kubernetes.link.exec_socket import ExecSocket
+from app.launch.kubernetes.pods.manifest import BRIDGE_COMMAND, Shape, pod_name
 from tests.cluster.conftest import BARE_IMAGE, exists, launched, wait_for
 from tests.contract.attempts import Follower, attempt, bash, clear, python
 
@@ -176,11 +176,11 @@ def test_any_number_of_launches_make_one_pod_and_one_start(launcher: KubernetesL
 
 def waits(api: KubeApi, shape: Shape, what: Attempt) -> bool:
     """Ask the agent, without letting the program start, whether it still waits for the word to start."""
-    frames: list[wire.Frame] = []
+    frames: list[wire_format.Frame] = []
     try:
         connection, _ = api.dial(shape.namespace, pod_name(what), "agent", BRIDGE_COMMAND, 2.0)
         with closing(ExecSocket(connection)) as socket:
-            socket.send(wire.encode(Kind.FOLLOW, 0.0, b'{"from": 0}'))
+            socket.send(wire_format.encode(Kind.FOLLOW, 0.0, b'{"from": 0}'))
             wait_for(lambda: frames.extend(socket.receive()) or len(frames) >= 2, 5.0)  # type: ignore[func-returns-value]
     except (ApiFailure, LinkLost):
         return False

@@ -13,10 +13,10 @@ import pytest
 
 from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, pod_name
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.cluster.conftest import exists, launched, wait_for
 from tests.contract.attempts import bash
 

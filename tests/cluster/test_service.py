@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from app.launch.kube_api import KubeApi
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape
 from tests.cluster.conftest import SERVICE, wait_for
 from tests.contract.attempts import bash, clear
 from tests.integration.client import Client

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from app.launch.kube_api import KubeApi
-from app.launch.manifest import Shape
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.pods.manifest import Shape
 from tests.cluster.conftest import wait_for
 from tests.cluster.installation import IMAGE, installed
 from tests.helm.charts import render
@@ -128,7 +128,7 @@ def test_workers_killed_in_mid_run_take_nothing_along(people: Client, keeping: P
 
 TELL_STORAGE = """
 from pathlib import Path
-from app.store.workspaces import Workspaces
+from app.store.artefacts.workspaces import Workspaces
 print(Workspaces(Path('/workspaces')).storage_id())
 """
 

@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from app.agent import wire
-from app.agent.wire import Kind
+from app.agent.records import wire_format
+from app.agent.records.wire_format import Kind
 from app.domain.errors import LauncherUnavailable, LinkLost
 from app.domain.ids import new_run_id
 from app.domain.ports import Attempt, Launcher, Link, Record
-from app.domain.spec import RunSpec
+from app.domain.runs.spec import RunSpec
 
 DEADLINE_S = 60.0
 
@@ -84,7 +84,7 @@ class Follower:
         if record.kind == Kind.ACK:
             body = json.loads(record.payload)
             self.acks[body["id"]] = body
-        elif wire.spooled(record.kind):
+        elif wire_format.spooled(record.kind):
             self.records.append(record)
             # News that the link tells by itself have no place in the spool.
             self.position = record.position or self.position
@@ -130,4 +130,4 @@ class Follower:
 
     def frames(self) -> list[bytes]:
         """Return the records as they are in the spool."""
-        return [wire.encode(record.kind, record.time, record.payload) for record in self.spooled()]
+        return [wire_format.encode(record.kind, record.time, record.payload) for record in self.spooled()]

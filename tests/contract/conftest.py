@@ -18,18 +18,18 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Engine, text
 
-from app.domain.admission import Limits
 from app.domain.ids import new_run_id
-from app.domain.lifecycle import Step, transition
 from app.domain.person import Person, Role
-from app.domain.run import Outcome, Priority, Reason, Run, Status
-from app.domain.spec import RunSpec
-from app.store.chunks import ChunkStore
+from app.domain.queue.admission import Limits
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Priority, Reason, Run, Status
+from app.domain.runs.spec import RunSpec
 from app.store.engine import make_engine
-from app.store.inputs import InputStore
-from app.store.migrate import migrate
-from app.store.questions import QuestionStore
-from app.store.runs import RunStore
+from app.store.log.chunks import ChunkStore
+from app.store.runs.inputs import InputStore
+from app.store.runs.questions import QuestionStore
+from app.store.runs.runs import RunStore
+from app.store.schema.migrate import migrate
 
 T = TypeVar("T")
 

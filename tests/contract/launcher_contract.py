@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.agent.wire import Kind
-from app.domain.artefacts import Found, LeftOut
+from app.agent.records.wire_format import Kind
 from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused, LinkLost
 from app.domain.ids import new_run_id
 from app.domain.ports import Attempt, CollectingLauncher, Launcher
+from app.domain.runs.artefacts import Found, LeftOut
 from tests.contract.attempts import Follower, attempt, bash, launched, python
 from tests.servers import wait_until
 

@@ -9,8 +9,8 @@ import fakeredis
 import pytest
 
 from app.domain.errors import LiveUnavailable
-from app.domain.events import Entry, Kind, encode
 from app.domain.ports import Append, Head
+from app.domain.runs.events import Entry, Kind, encode
 from app.live.connect import redis_client
 from app.live.memory import MemoryEventLog
 from app.live.names import live_channel, parse_announcement

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import AttemptGone, LaunchRefused
 from app.domain.ports import Attempt, Launcher
-from app.launch.folder import held
-from app.launch.local import LocalLauncher
+from app.launch.local.folder import held
+from app.launch.local.launcher import LocalLauncher
 from tests.contract.attempts import Follower, bash, clear, launched
 from tests.contract.launcher_contract import LauncherContract
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import text
 
-from app.domain.artefacts import Artefact, ArtefactState
 from app.domain.errors import Fenced
-from app.store.artefacts import ArtefactStore
+from app.domain.runs.artefacts import Artefact, ArtefactState
+from app.store.artefacts.artefacts import ArtefactStore
 
 FILES = [Artefact(1, "a.txt", 3, 1.5), Artefact(2, "sub/\u00fc\n\x01'\"\\", 4, 2.5), Artefact(3, "big", 2**40, 3.5)]
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.attempts import AttemptPart, all_attempts
 from app.domain.errors import Fenced
-from app.domain.events import Entry, Kind, encode
-from app.domain.lifecycle import Step, transition
-from app.domain.question import Asked, QuestionState
-from app.domain.run import Outcome, Progress, Reason, Status
-from app.store.chunks import Chunk
+from app.domain.runs.attempts import AttemptPart, all_attempts
+from app.domain.runs.events import Entry, Kind, encode
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.question import Asked, QuestionState
+from app.domain.runs.run import Outcome, Progress, Reason, Status
+from app.store.log.chunks import Chunk
 
 OUTCOME = Outcome(Status.FAILED, Reason.OOM_KILLED, "too much\0", None, "SIGKILL", 1 << 40, 1.5)
 

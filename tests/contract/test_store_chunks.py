@@ -7,10 +7,10 @@ import random
 import pytest
 
 from app.domain.errors import Fenced
-from app.domain.events import Entry, Kind, Position, encode, output_fields, resume_point
 from app.domain.ports import Standing
-from app.domain.run import Progress
-from app.store.chunks import Chunk
+from app.domain.runs.events import Entry, Kind, Position, encode, output_fields, resume_point
+from app.domain.runs.run import Progress
+from app.store.log.chunks import Chunk
 
 
 class Writer:

@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy import text
 
 from app.domain.errors import Fenced, StoreUnavailable
-from app.domain.lifecycle import Step
 from app.domain.metrics import DISPATCH_TIME, ENDED_RUNS, PROCESSES, QUEUE_WAIT, REFUSALS, REPAIRED, TAKEOVERS
-from app.domain.run import Priority, Status
+from app.domain.runs.lifecycle import Step
+from app.domain.runs.run import Priority, Status
 from app.store.counters import Counters
 from app.store.engine import make_engine
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from app.domain.errors import Fenced
-from app.domain.evidence import Evidence
-from app.domain.lifecycle import Step, transition
-from app.domain.run import Outcome, Progress, Reason, Status
+from app.domain.runs.evidence import Evidence
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Progress, Reason, Status
 
 CLAIM = Evidence(1, dispatched=2.0, claimed=3.25)
 PLACE = CLAIM.learn(node="node1", image="docker.io/library/python@sha256:aa", created=3.0)

@@ -8,14 +8,14 @@ from contextlib import suppress
 import pytest
 from sqlalchemy import func, select
 
-from app.domain.admission import Limits
 from app.domain.errors import Conflict, Fenced
-from app.domain.events import Entry, Kind, encode
-from app.domain.lifecycle import TRANSITIONS, Step, transition
-from app.domain.question import Asked, QuestionState
-from app.domain.run import Outcome, Progress, Reason, Run, Status
-from app.store.chunks import Chunk
-from app.store.tables import runs as runs_table
+from app.domain.queue.admission import Limits
+from app.domain.runs.events import Entry, Kind, encode
+from app.domain.runs.lifecycle import TRANSITIONS, Step, transition
+from app.domain.runs.question import Asked, QuestionState
+from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
+from app.store.log.chunks import Chunk
+from app.store.schema.tables import runs as runs_table
 
 OUTCOME = Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, "exit code 3\0", 3, None, 1 << 40, 1.5)
 

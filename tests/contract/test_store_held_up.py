@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.domain.errors import Fenced
-from app.domain.lifecycle import Step, transition
-from app.domain.run import Outcome, Progress, Reason, Status
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Progress, Reason, Status
 
 WHY = "The cluster quota small is used up: cpu 4/4."
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from app.domain.errors import Conflict, LimitReached, NotFound, RunEnded
-from app.store import inputs
-from app.store.inputs import Input
+from app.store.runs import inputs
+from app.store.runs.inputs import Input
 
 
 @pytest.mark.trap("Q12")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.admission import Limits, Tally, explain_wait
 from app.domain.errors import LimitReached, QueueFull
 from app.domain.ids import new_run_id
-from app.domain.lifecycle import Step
-from app.domain.limits import ScopeLimits, parse_scope
-from app.domain.run import Priority, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Limits, Tally, explain_wait
+from app.domain.queue.limits import ScopeLimits, parse_scope
+from app.domain.runs.lifecycle import Step
+from app.domain.runs.run import Priority, Run, Status
+from app.domain.runs.spec import RunSpec
 from app.store.engine import begin
-from app.store.tables import users
+from app.store.schema.tables import users
 
 NIGHTLY = {"labels": {"kind": "nightly"}}
 

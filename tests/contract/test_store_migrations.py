@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import event, inspect, select, text
 
 from app.domain.errors import StoreUnavailable
-from app.store import migrate as migrate_module
 from app.store.engine import begin, db_now, make_engine, reading
-from app.store.migrate import migrate, schema_is_current
-from app.store.runs import RunStore
-from app.store.tables import metadata, ticks
+from app.store.runs.runs import RunStore
+from app.store.schema import migrate as migrate_module
+from app.store.schema.migrate import migrate, schema_is_current
+from app.store.schema.tables import metadata, ticks
 
 # The number that the newest file begins with; one chain without branches.
 NEWEST = max(path.name for path in (Path(migrate_module.__file__).parent / "migrations/versions").glob("0*.py"))[:4]
@@ -29,7 +29,9 @@ NEWEST = max(path.name for path in (Path(migrate_module.__file__).parent / "migr
 def test_three_processes_that_migrate_at_once_leave_one_schema(empty_database_url):
     engine = make_engine(empty_database_url)
     assert schema_is_current(engine) is False
-    program = "import sys; from app.store.migrate import migrate; print('ready', flush=True); input(); migrate(sys.argv[1])"
+    program = (
+        "import sys; from app.store.schema.migrate import migrate; print('ready', flush=True); input(); migrate(sys.argv[1])"
+    )
     command = [sys.executable, "-W", "error", "-c", program, empty_database_url]
     with ExitStack() as stack:
         processes = [

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, Executable, event, select, update
 
-from app.domain.admission import Limits
-from app.domain.fairshare import Head, Share, choose, dispatch, line_up
 from app.domain.person import Person
-from app.domain.run import Priority, Status
-from app.store import lanes, order
+from app.domain.queue.admission import Limits
+from app.domain.queue.fairshare import Head, Share, choose, dispatch, line_up
+from app.domain.runs.run import Priority, Status
 from app.store.engine import begin, reading
-from app.store.tables import runs, shares, tallies
+from app.store.queue import lanes, order
+from app.store.schema.tables import runs, shares, tallies
 from tests.contract.conftest import House
 
 HOUR = 3600.0

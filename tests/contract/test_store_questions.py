@@ -16,10 +16,10 @@ from app.domain.errors import (
     QuestionExpired,
 )
 from app.domain.person import Person
-from app.domain.question import Asked, Question, QuestionKind, QuestionState
-from app.store import tables
+from app.domain.runs.question import Asked, Question, QuestionKind, QuestionState
 from app.store.engine import begin
-from app.store.questions import EXPIRE_DUE
+from app.store.runs.questions import EXPIRE_DUE
+from app.store.schema import tables
 
 CHOICE = Asked(1, "Which \0?", QuestionKind.CHOICE, ("red", "blue"), "red", None, 60.0)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.admission import Limits, Tally
 from app.domain.errors import Conflict, NotFound, RunEnded
-from app.domain.lifecycle import Step
-from app.domain.run import Priority, Run, Status
+from app.domain.queue.admission import Limits, Tally
+from app.domain.runs.lifecycle import Step
+from app.domain.runs.run import Priority, Run, Status
 
 
 def drain(house, limits=None):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, insert, select, text, update
 
-from app.domain.artefacts import ArtefactState
-from app.store.tables import artefacts, metadata, runs
+from app.domain.runs.artefacts import ArtefactState
+from app.store.schema.tables import artefacts, metadata, runs
 
 OF_RUNS = [table for table in metadata.sorted_tables if any(key.target_fullname == "runs.id" for key in table.foreign_keys)]
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.admission import Limits
 from app.domain.audit import Action
 from app.domain.errors import Conflict, NotFound, QueueClosed
-from app.domain.limits import Scope, ScopeLimits
-from app.domain.run import Priority
+from app.domain.queue.admission import Limits
+from app.domain.queue.limits import Scope, ScopeLimits
+from app.domain.runs.run import Priority
 
 
 def test_a_run_at_the_front_starts_before_all_others_and_keeps_its_priority(house):

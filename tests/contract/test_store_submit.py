@@ -8,15 +8,15 @@ import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.domain.admission import Limits
 from app.domain.errors import IdempotencyMismatch, LimitReached, QueueFull
 from app.domain.ids import new_run_id
-from app.domain.limits import ScopeLimits, parse_scope
-from app.domain.run import Priority, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Limits
+from app.domain.queue.limits import ScopeLimits, parse_scope
+from app.domain.runs.run import Priority, Run, Status
+from app.domain.runs.spec import RunSpec
 from app.store.engine import make_engine
-from app.store.migrate import migrate
-from app.store.tables import runs as runs_table
+from app.store.schema.migrate import migrate
+from app.store.schema.tables import runs as runs_table
 from tests.contract.conftest import house_on
 
 SPEC = RunSpec(

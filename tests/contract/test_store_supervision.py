@@ -8,9 +8,9 @@ import pytest
 
 from app.domain import reconcile
 from app.domain.errors import Fenced
-from app.domain.lifecycle import Step, transition
-from app.domain.question import Asked
-from app.domain.run import Reason, Run, Status
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.question import Asked
+from app.domain.runs.run import Reason, Run, Status
 
 
 @pytest.mark.trap("R1", "R4")

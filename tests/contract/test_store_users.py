@@ -9,9 +9,9 @@ from sqlalchemy import Engine, select, update
 
 from app.domain.errors import Conflict, InvalidInput, NotFound, PodwireError, TooManyAttempts
 from app.domain.person import Person, Role
-from app.store.account_tables import login_links, sessions, sign_in_attempts, tokens
+from app.store.accounts.users import MAX_FAILURES, UserStore
 from app.store.engine import begin, db_now, reading
-from app.store.users import MAX_FAILURES, UserStore
+from app.store.schema.account_tables import login_links, sessions, sign_in_attempts, tokens
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.ports import Uses
-from app.domain.use import Use
+from app.domain.runs.usage import Use
 from app.live.connect import quick_client
 from app.live.names import use_key
 from app.live.uses import MemoryUses, RedisUses

@@ -16,11 +16,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from app.cli.components import web_words, worker_words
+from app.cli.commands.components import web_words, worker_words
 from app.domain.person import Person, Role
+from app.store.accounts.users import UserStore
 from app.store.engine import make_engine
-from app.store.migrate import migrate
-from app.store.users import UserStore
+from app.store.schema.migrate import migrate
 from tests.integration.client import Client
 from tests.servers import Postgres, Redis, free_port, wait_until
 

@@ -17,8 +17,8 @@ from typing import Any, cast
 
 from flask import Flask
 
-from app.domain.admission import Limits
-from app.domain.events import Position
+from app.domain.queue.admission import Limits
+from app.domain.runs.events import Position
 from app.live.batch import Batch, Reset, make_batch, nothing_more
 from app.live.hub import Hub
 from app.service.services import Services

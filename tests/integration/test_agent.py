@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import AttemptGone, LauncherUnavailable
 from app.domain.ports import Attempt
-from app.launch.folder import held
-from app.launch.local import LocalLauncher
+from app.launch.local.folder import held
+from app.launch.local.launcher import LocalLauncher
 from tests.contract.attempts import DEADLINE_S, Follower, attempt, bash, clear, python
 
 LANGUAGES = {"python": ("python3",), "bash": ("bash",), "node": ("node",)}
@@ -110,9 +110,9 @@ LAUNCH = """
 import json, sys
 from pathlib import Path
 from app.domain.ports import Attempt
-from app.domain.spec import RunSpec
-from app.launch.folder import held
-from app.launch.local import LocalLauncher
+from app.domain.runs.spec import RunSpec
+from app.launch.local.folder import held
+from app.launch.local.launcher import LocalLauncher
 root, run_id, spec, rounds = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), int(sys.argv[4])
 launcher = LocalLauncher(Path(root), {"bash": ("bash",)}, 600)
 print("up", flush=True)
@@ -238,7 +238,7 @@ def test_an_agent_that_dies_once_its_guardian_is_there_can_be_removed(
         died = subprocess.run([sys.executable, "-c", DIES_WITH_A_NEW_GUARDIAN, str(folder)], cwd=ROOT, timeout=DEADLINE_S)
         assert died.returncode == -signal.SIGKILL
 
-    monkeypatch.setattr("app.launch.local._spawn_agent", die)
+    monkeypatch.setattr("app.launch.local.launcher._spawn_agent", die)
     what = bash("sleep 60")
     launcher.launch(what)
     assert launcher.remove(what) is True
@@ -521,7 +521,7 @@ def test_what_is_within_its_limits_runs(launcher: LocalLauncher) -> None:
 def test_a_program_that_nobody_stops_is_killed_when_its_own_time_is_over(
     launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("app.launch.folder.backstop_s", lambda spec: 0.7)
+    monkeypatch.setattr("app.launch.local.folder.backstop_s", lambda spec: 0.7)
     follower = launched(launcher, bash("ask waiting; echo on; sleep 300"))
     follower.until(lambda: follower.bodies(Kind.QUESTION))
     until = time.monotonic() + 1.2

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from app.domain.errors import LiveUnavailable, NotFound, StoreUnavailable
-from app.domain.events import Entry, Kind, Position, encode
 from app.domain.ports import Append, Standing
+from app.domain.runs.events import Entry, Kind, Position, encode
 from app.live.batch import Batch, Reset
 from app.live.connect import redis_client
 from app.live.hub import Hub

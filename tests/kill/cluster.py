@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
 from tests.cluster.conftest import RESTRICTED, exists, wait_for
 from tests.cluster.installation import installed
 from tests.cluster.node import SECOND, TestNode

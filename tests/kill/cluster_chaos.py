@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
 from tests.cluster.node import PARTS, SECOND, TestNode
 from tests.integration.cluster import Podwire
 from tests.kill.chaos import Action, Chaos

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.main import main
-from app.domain.run import Status
+from app.domain.runs.run import Status
 from config.settings import NOT_SETTINGS, PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]

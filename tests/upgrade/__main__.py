@@ -6,7 +6,7 @@ import argparse
 import random
 import sys
 
-from app.launch.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_api import KubeApi
 from tests.cluster.installation import IMAGE, PREVIOUS_IMAGE
 from tests.upgrade.release import Release
 from tests.upgrade.trial import Doings, Load, prove

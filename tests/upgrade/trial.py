@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
 from tests.cluster.observer import Observer
 from tests.kill.ground import ClusterGround
 from tests.kill.subjects import FAULTS as RUN_FAULTS

@@ -6,8 +6,9 @@ from flask import request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import FieldError, InvalidInput
-from app.domain.run import Priority
-from app.service import cancel, stdin, steer
+from app.domain.runs.run import Priority
+from app.service.queue import queue_admin
+from app.service.runs import cancel, stdin
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.site import done, pages
@@ -27,14 +28,14 @@ def change_priority(run_id: str) -> AnyResponse:
     wanted = request.form.get("priority", "")
     if wanted not in list(Priority):
         raise InvalidInput([FieldError("priority", f"must be one of {', '.join(Priority)}")])
-    steer.set_priority(context().services, current_person(), run_id, Priority(wanted))
+    queue_admin.set_priority(context().services, current_person(), run_id, Priority(wanted))
     return done(url_for("pages.show_run", run_id=run_id), f"The priority is {wanted} now.")
 
 
 @pages.post("/runs/<run:run_id>/front")
 def move_to_front(run_id: str) -> AnyResponse:
     """Place a queued run before all others."""
-    steer.move_to_front(context().services, current_person(), run_id)
+    queue_admin.move_to_front(context().services, current_person(), run_id)
     return done(url_for("pages.show_run", run_id=run_id), "The run is at the front of the queue now.")
 
 
@@ -42,7 +43,7 @@ def move_to_front(run_id: str) -> AnyResponse:
 def change_queue() -> AnyResponse:
     """Pause or close the queue, or end that."""
     given = {name: request.form[name] == "1" for name in ("paused", "closed") if name in request.form}
-    now = steer.set_gates(context().services, current_person(), **given)
+    now = queue_admin.set_gates(context().services, current_person(), **given)
     starts = "nothing is started" if now.paused else "runs are started"
     return done(url_for("pages.queue"), f"Now {starts}, and new runs are {'refused' if now.closed else 'taken in'}.")
 

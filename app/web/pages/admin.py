@@ -7,7 +7,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import Conflict, FieldError, InvalidInput
 from app.domain.person import Role
-from app.service import accounts, steer
+from app.service import accounts
+from app.service.queue import queue_admin
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.site import done, page, pages, sentence
@@ -22,7 +23,7 @@ def users() -> AnyResponse:
 @pages.get("/admin/changes")
 def changes() -> AnyResponse:
     """Show who steered what, newest first."""
-    return page("changes.html", changes=steer.changes(context().services, current_person(), None, None, 200))
+    return page("changes.html", changes=queue_admin.changes(context().services, current_person(), None, None, 200))
 
 
 @pages.post("/admin/users")

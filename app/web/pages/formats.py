@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from app.domain.amounts import duration, size
+from app.domain.humanize import duration, size
 
 
 def moment(seconds: float) -> str:

@@ -8,8 +8,8 @@ from flask import request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import FieldError, InvalidInput, NotFound
-from app.domain.limits import ScopeLimits
-from app.service import limits as limiting
+from app.domain.queue.limits import ScopeLimits
+from app.service.queue import limits as limiting
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.site import done, page, pages

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask import request
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.domain.run import FINAL, Priority, Status
-from app.service import look
+from app.domain.runs.run import FINAL, Priority, Status
+from app.service import queries
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.site import page, pages
@@ -20,7 +20,7 @@ def runs() -> AnyResponse:
     """List the runs that the person may see, newest first."""
     services, person = context().services, current_person()
     statuses, label, priority, before = _filters()
-    found = look.list_runs(
+    found = queries.list_runs(
         services, person, statuses=statuses, label=label, priority=priority, before=before, limit=PAGE_SIZE + 1
     )
     shown = found[:PAGE_SIZE]
@@ -31,7 +31,7 @@ def runs() -> AnyResponse:
         older=shown[-1].sequence if len(found) > PAGE_SIZE else None,
         before=before,
         kept=kept,
-        open_questions=look.open_questions(services, person),
+        open_questions=queries.open_questions(services, person),
         statuses=list(Status),
         priorities=list(Priority),
     )
@@ -40,7 +40,9 @@ def runs() -> AnyResponse:
 @pages.get("/queue")
 def queue() -> AnyResponse:
     """Show the queue in the order in which runs start."""
-    return page("queue.html", items=look.queue(context().services, current_person(), 500), gates=context().services.runs.gates())
+    return page(
+        "queue.html", items=queries.queue(context().services, current_person(), 500), gates=context().services.runs.gates()
+    )
 
 
 def _filters() -> tuple[tuple[Status, ...], tuple[str, str] | None, Priority | None, int | None]:

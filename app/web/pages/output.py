@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from app.domain.run import Run
-from app.service import look
+from app.domain.runs.run import Run
+from app.service import queries
 from app.service.services import Services
 
 TAIL_BYTES = 32 * 1024
@@ -15,9 +15,9 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 def tail(services: Services, run: Run) -> tuple[str, int]:
     """Return the end of the output as text, and how many bytes come before it."""
-    _, size = look.output_span(services, run)
+    _, size = queries.output_span(services, run)
     start = max(0, size - TAIL_BYTES)
-    return plain_text(b"".join(look.output(services, run, start, size))), start
+    return plain_text(b"".join(queries.output(services, run, start, size))), start
 
 
 def plain_text(data: bytes) -> str:

@@ -8,8 +8,9 @@ from flask import request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import InvalidInput, NotFound
-from app.domain.question import Question
-from app.service import answer, look
+from app.domain.runs.question import Question
+from app.service import queries
+from app.service.runs import answer
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages import schema_form
@@ -19,7 +20,7 @@ from app.web.pages.site import done, is_live, local_path, page, pages, sentence
 @pages.get("/questions")
 def open_questions() -> AnyResponse:
     """List the open questions that the person may answer."""
-    return _show(look.open_questions(context().services, current_person()))
+    return _show(queries.open_questions(context().services, current_person()))
 
 
 @pages.post("/questions/<question:question_id>/answer")

@@ -8,17 +8,17 @@ from typing import Any
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import ArtefactsRemoved
-from app.domain.evidence import phases, sentence
-from app.domain.question import QuestionState
-from app.domain.run import Priority, Run
-from app.service import artefacts, look
-from app.web.artefact_page import address
+from app.domain.runs.evidence import phases, sentence
+from app.domain.runs.question import QuestionState
+from app.domain.runs.run import Priority, Run
+from app.service import artefacts, queries
+from app.web.api.artefact_shapes import address
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages import schema_form
 from app.web.pages.output import tail
 from app.web.pages.site import page, pages
-from app.web.waits import waits
+from app.web.streams.wait_reasons import waits
 
 SHOWN_FILES = 50
 
@@ -35,8 +35,8 @@ def show_run(run_id: str) -> AnyResponse:
 def run_use(run_id: str) -> AnyResponse:
     """Show what the run uses at the moment, for the page's script: it asks every few seconds, so this looks at little."""
     services = context().services
-    run = look.show(services, current_person(), run_id)
-    return page("_use.html", run=run, use=look.use_of(services, run), evidence="")
+    run = queries.show(services, current_person(), run_id)
+    return page("_use.html", run=run, use=queries.use_of(services, run), evidence="")
 
 
 @pages.get("/runs/<run:run_id>/panel")
@@ -48,13 +48,13 @@ def run_panel(run_id: str) -> AnyResponse:
 def run_values(run_id: str) -> dict[str, Any]:
     """Return what both show. Raises: NotFound."""
     services, person = context().services, current_person()
-    run = look.show(services, person, run_id)
-    questions = look.questions(services, person, run_id)
+    run = queries.show(services, person, run_id)
+    questions = queries.questions(services, person, run_id)
     return {
         "run": run,
         "wait": waits().of_run(run),
-        "attempts": look.attempts(services, run) if run.attempt > 1 else [],
-        "use": look.use_of(services, run),
+        "attempts": queries.attempts(services, run) if run.attempt > 1 else [],
+        "use": queries.use_of(services, run),
         "evidence": _evidence(run) if run.status.final else "",
         **_artefacts(run),
         "questions": questions,

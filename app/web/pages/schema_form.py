@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.domain.question import Asked, QuestionKind
+from app.domain.runs.question import Asked, QuestionKind
 
 PREFIX = "field."
 MAX_FIELDS = 30

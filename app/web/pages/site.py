@@ -11,8 +11,8 @@ from flask import Blueprint, Flask, Response, flash, jsonify, make_response, red
 from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.domain.amounts import duration
 from app.domain.errors import BadRequest, InvalidInput, PodwireError, Unauthenticated
+from app.domain.humanize import duration
 from app.web.auth import csrf_token, signed_in
 from app.web.pages import formats
 

@@ -13,16 +13,16 @@ from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
 from app.domain.errors import FieldError, InvalidInput, PodwireError
-from app.domain.retry import ON_REQUEST
-from app.domain.run import Priority
-from app.domain.spec import RunSpec, check_spec
-from app.service import look
-from app.service.submit import submit
+from app.domain.runs.retry import ON_REQUEST
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import RunSpec, check_spec
+from app.service import queries
+from app.service.runs.submit import submit
+from app.web.api.schemas import RunRequest, run_request
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.formats import duration_field, size_field
 from app.web.pages.site import field_messages, page, pages, sentence
-from app.web.schemas import RunRequest, run_request
 
 RETRY_REASONS = sorted(reason.value for reason in ON_REQUEST)
 _AMOUNTS = ("cpu", "memory", "disk", "timeout", "queue_timeout", "grace", "output_limit")
@@ -34,7 +34,7 @@ def new_run() -> AnyResponse:
     earlier = request.args.get("from")
     if not earlier:
         return _form(fields_of(RunSpec(language=_languages()[0] if _languages() else None), Priority.NORMAL), {})
-    run = look.show(context().services, current_person(), earlier)
+    run = queries.show(context().services, current_person(), earlier)
     return _form(fields_of(run.spec, run.priority), dict(run.spec.files))
 
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from app.agent.desk import Desk
+from app.agent.questions.question_files import Desk
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from app.agent import gather as module
-from app.agent import wire
 from app.agent.gather import FOLDER_FLAGS, MAX_DEPTH, MAX_PATH_BYTES, gather
+from app.agent.records import wire_format
 
 
 def steps(folder: Path, max_files: int = 100, max_bytes: int = 10_000):
@@ -118,12 +118,12 @@ def test_as_a_program_it_writes_frames_and_waits_to_be_left(tmp_path):
     (tmp_path / "a\udcff").write_bytes(b"data")
     command = [sys.executable, "-I", "-S", module.__file__, str(tmp_path), "10", "1000"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        frames: list[wire.Frame] = []
-        decoder = wire.Decoder()
-        while not frames or frames[-1][0] != wire.Kind.GATHERED:
+        frames: list[wire_format.Frame] = []
+        decoder = wire_format.Decoder()
+        while not frames or frames[-1][0] != wire_format.Kind.GATHERED:
             frames += decoder.feed(os.read(process.stdout.fileno(), 65536))
         assert process.poll() is None, "the other side reads the end first"
         process.stdin.close()
         assert process.wait(10) == 0
-    assert [kind for kind, _, _ in frames] == [wire.Kind.ARTEFACT, wire.Kind.CONTENT, wire.Kind.GATHERED]
+    assert [kind for kind, _, _ in frames] == [wire_format.Kind.ARTEFACT, wire_format.Kind.CONTENT, wire_format.Kind.GATHERED]
     assert os.fsencode(json.loads(frames[0][2])) == b"a\xff" and frames[1][2] == b"data" and json.loads(frames[2][2]) == {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agent import lean
+from app.agent.questions import flat_json
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -21,19 +21,19 @@ VALUES = st.recursive(
 
 @given(st.dictionaries(st.text(max_size=8), VALUES, max_size=5))
 def test_what_is_written_reads_back(body: dict[str, object]) -> None:
-    assert json.loads(lean.dumps(body)) == body
+    assert json.loads(flat_json.dumps(body)) == body
 
 
 @given(st.integers(0, 2**60) | VALUES)
 def test_what_is_read_is_what_the_package_reads(start: object) -> None:
     data = json.dumps({"from": start}).encode()
-    assert lean.loads(data) == json.loads(data)
+    assert flat_json.loads(data) == json.loads(data)
 
 
 def test_what_is_no_json_is_refused_as_by_the_package() -> None:
     for data in (b'{"from": }', b'{"from": 01}', b'{"from": 1', b'{"from": -}', b"\xff", b""):
         try:
-            lean.loads(data)
+            flat_json.loads(data)
         except ValueError:
             continue
         raise AssertionError(data)
@@ -41,8 +41,7 @@ def test_what_is_no_json_is_refused_as_by_the_package() -> None:
 
 def test_the_agent_is_up_without_the_json_package() -> None:
     root = Path(__file__).resolve().parents[3]
-    code = (
-        f"import sys; sys.path.insert(0, {str(root)!r}); import app.agent.life; print('json' in sys.modules, 're' in sys.modules)"
-    )
+    path = f"import sys; sys.path.insert(0, {str(root)!r}); import app.agent.main_loop"
+    code = f"{path}; print('json' in sys.modules, 're' in sys.modules)"
     done = subprocess.run([sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

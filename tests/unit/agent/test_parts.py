@@ -4,11 +4,11 @@ import os
 
 import pytest
 
-from app.agent import wire
 from app.agent.commands import Commands
-from app.agent.spool import Spool, SpoolFailed
-from app.agent.stdin import MAX_WAITING_BYTES, Stdin
-from app.agent.wire import Kind
+from app.agent.program.stdin import MAX_WAITING_BYTES, Stdin
+from app.agent.records import wire_format
+from app.agent.records.spool import Spool, SpoolFailed
+from app.agent.records.wire_format import Kind
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_the_spool_hands_out_whole_records_from_every_boundary(spool, tmp_path):
     frames = []
     for number in range(100):
         payload = bytes([number]) * (number * 100)
-        frames.append(wire.encode(Kind.STDOUT, float(number), payload))
+        frames.append(wire_format.encode(Kind.STDOUT, float(number), payload))
         spool.append(Kind.STDOUT, float(number), payload)
     whole = b"".join(frames)
     assert (tmp_path / "spool").read_bytes() == whole
@@ -28,7 +28,7 @@ def test_the_spool_hands_out_whole_records_from_every_boundary(spool, tmp_path):
     for frame in frames:
         data, position = b"", at
         while part := spool.read(position):
-            wire.Decoder().feed(part)
+            wire_format.Decoder().feed(part)
             data, position = data + part, position + len(part)
         assert data == whole[at:]
         at += len(frame)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.place import HOOK, Place
+from app.agent.pod_layout import HOOK, Place
 from tests.servers import wait_until
 
 Hook = Callable[[], "subprocess.Popen[bytes]"]

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from app.agent import pod, wire
-from app.agent.wire import Kind
+from app.agent import pod
+from app.agent.records import wire_format
+from app.agent.records.wire_format import Kind
 
 DEADLINE_S = 15.0
 
@@ -30,7 +31,7 @@ class Pod:
         code = f"import sys; from app.agent import pod; pod.main(sys.argv[1:], {str(self.shared)!r}, {str(self.spool)!r})"
         command = [sys.executable, "-c", code, f"busybox={sys.executable}", *words]
         self.agent = subprocess.Popen(command, cwd=Path(pod.__file__).parents[2])
-        self.frames: list[wire.Frame] = []
+        self.frames: list[wire_format.Frame] = []
         self.until(lambda: (self.shared / "ready").exists() and (self.spool / "agent.sock").exists())
         self.note, self.go = self.open("note", os.O_WRONLY), self.open("go", os.O_RDONLY)
         self.follow(0)
@@ -39,13 +40,13 @@ class Pod:
         return os.open(self.shared / name, mode | os.O_NONBLOCK)
 
     def follow(self, position: int) -> None:
-        self.link, self._decoder = socket.socket(socket.AF_UNIX), wire.Decoder()
+        self.link, self._decoder = socket.socket(socket.AF_UNIX), wire_format.Decoder()
         self.link.connect(str(self.spool / "agent.sock"))
         self.link.settimeout(0.05)
         self.send(Kind.FOLLOW, **{"from": position})
 
     def send(self, kind: Kind, **body: object) -> None:
-        self.link.sendall(wire.encode(kind, 0.0, json.dumps(body).encode()))
+        self.link.sendall(wire_format.encode(kind, 0.0, json.dumps(body).encode()))
 
     def say(self, *lines: str) -> None:
         os.write(self.note, "".join(f"{line}\n" for line in lines).encode())
@@ -98,8 +99,8 @@ class Pod:
     def bodies(self, kind: Kind) -> list[dict[str, object]]:
         return [json.loads(payload) for each, _, payload in self.frames if each == kind]
 
-    def spooled(self) -> list[wire.Frame]:
-        return [frame for frame in self.frames if wire.spooled(frame[0])]
+    def spooled(self) -> list[wire_format.Frame]:
+        return [frame for frame in self.frames if wire_format.spooled(frame[0])]
 
 
 @pytest.fixture

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agent.recorder import GATHER_S, Cap, Recorder, unfinished
-from app.agent.wire import MAX_OUTPUT
+from app.agent.records.recorder import GATHER_S, Cap, Recorder, unfinished
+from app.agent.records.wire_format import MAX_OUTPUT
 
 reads = st.lists(st.tuples(st.sampled_from([1, 2]), st.binary(min_size=1, max_size=40), st.floats(0, 0.1)), max_size=40)
 characters = st.lists(st.sampled_from(["a", "é", "€", "😀", "\r", "\n"]), max_size=200)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.agent.request import MAX_REQUEST_BYTES, Refused, parse, question, reply
+from app.agent.questions.request import MAX_REQUEST_BYTES, Refused, parse, question, reply
 
 LINES = b"""text
  Where to,

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.agent import use
-from app.agent.use import LOOK_CREDIT_S, LOOK_SHARE, Gauge, Group, Reading
+from app.agent.program import usage
+from app.agent.program.usage import LOOK_CREDIT_S, LOOK_SHARE, Gauge, Group, Reading
 
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
@@ -135,7 +135,7 @@ def test_the_first_process_reads_both_versions_of_cgroups(tmp_path: Path, files:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n")
-    source = (Path(use.__file__).parent / "run.sh").read_text()
+    source = (Path(usage.__file__).parents[1] / "run.sh").read_text()
     functions = re.findall(r"^(?:first|entry|use)\(\) \{.*?^(?:\}|.*\}$)", source, re.S | re.M)
     script = "\n".join([line for line in source.splitlines() if line.startswith("first()")] + functions)
     script = script.replace("/sys/fs/cgroup", str(tmp_path)) + "\nuse\n"

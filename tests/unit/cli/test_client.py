@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 
 import pytest
 
-from app.cli import client, stream
-from app.cli.client import Api, Target
+from app.cli.client import http, stream
+from app.cli.client.follow import Follower, Item, Told
+from app.cli.client.http import Api, Target
 from app.cli.errors import NobodyThere, Refused, Unreachable
-from app.cli.follow import Follower, Item, Told
 
 RUN = "r" + "a" * 19
 Answer = Callable[["Fake"], None]
@@ -47,7 +47,7 @@ class Fake(BaseHTTPRequestHandler):
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "retry_delay_s", lambda failures: 0.0)
+    monkeypatch.setattr(http, "retry_delay_s", lambda failures: 0.0)
     monkeypatch.setattr(stream, "retry_delay_s", lambda failures: 0.0)
 
 
@@ -120,7 +120,7 @@ def test_gives_up_after_a_while(target: Target) -> None:
     Fake.script = [hangs_up]
     with pytest.raises(Unreachable):
         Api(target).get("/v1/me")
-    assert len(Fake.seen) == client.TRIES
+    assert len(Fake.seen) == http.TRIES
 
 
 def test_follows_no_redirect(target: Target) -> None:

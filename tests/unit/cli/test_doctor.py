@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import doctor
+from app.cli.commands import doctor
 from app.cli.main import main
-from app.launch.finding import Finding, State
+from app.launch.kubernetes.checks.check_result import Finding, State
 
 SETTINGS = {
     "PODWIRE_DATABASE_URL": "sqlite://",

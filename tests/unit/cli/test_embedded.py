@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from app.cli import embedded
-from app.cli.embedded import Processes, Program
+from app.cli.embedded import child_processes
+from app.cli.embedded.child_processes import Processes, Program
+from app.cli.embedded.redis_server import RedisProgram, configure, find_program
+from app.cli.embedded.state import State, choose_port, embedded_settings, prepare, save_settings, saved_settings
 from app.cli.errors import Stop
-from app.cli.redis_server import RedisProgram, configure, find_program
-from app.cli.state import State, choose_port, embedded_settings, prepare, save_settings, saved_settings
 
 SLEEPS = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n{do}\ntime.sleep(60)"
 
@@ -96,8 +96,8 @@ def test_a_child_that_dies_is_started_again(processes: Processes, tmp_path: Path
 def test_a_child_that_dies_again_and_again_ends_the_service(
     processes: Processes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedded, "RESTART_BASE_S", 0.001)
-    monkeypatch.setattr(embedded, "POLL_S", 0.01)
+    monkeypatch.setattr(child_processes, "RESTART_BASE_S", 0.001)
+    monkeypatch.setattr(child_processes, "POLL_S", 0.01)
     given_up = threading.Event()
     processes.start(program("worker", "sys.exit(3)"))
     watcher = threading.Thread(target=processes.watch, args=(given_up.set,))
@@ -121,7 +121,7 @@ def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     child = SLEEPS.format(do=f"import os; open({str(path)!r}, 'w').write(str(os.getpid()))")
     code = (
-        "import os, sys, time, pathlib\nfrom app.cli.embedded import *\n"
+        "import os, sys, time, pathlib\nfrom app.cli.embedded.child_processes import *\n"
         f"Processes(os.environ, pathlib.Path({str(tmp_path)!r})).start(Program('x', [sys.executable, '-c', {child!r}], 5))\n"
         "time.sleep(60)"
     )
@@ -194,6 +194,6 @@ def test_without_any_redis_the_sentence_names_the_ways_out(monkeypatch: pytest.M
     monkeypatch.setenv("PATH", str(tmp_path))
     bundled = find_program()
     assert bundled.label.startswith("valkey-")
-    monkeypatch.setattr("app.cli.redis_server._bundled", lambda: None)
+    monkeypatch.setattr("app.cli.embedded.redis_server._bundled", lambda: None)
     with pytest.raises(Stop, match="install redis-server or valkey-server"):
         find_program()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.cli.follow import (
+from app.cli.client.follow import (
     After,
     Follower,
     Hello,
@@ -23,7 +23,7 @@ from app.cli.follow import (
     explain_close,
     retry_delay_s,
 )
-from app.domain.events import Position
+from app.domain.runs.events import Position
 
 
 def output(seq: int, offset: int, data: bytes, epoch: int = 1) -> dict[str, Any]:

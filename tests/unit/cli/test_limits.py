@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import pytest
 
-from app.cli import limits
+from app.cli.commands import limits
 from app.cli.main import main
 
 ANN = {"scope": "owner:ann", "pending": None, "active": 2, "queue_length": None, "weight": 3, "group": "red"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli.prompt import Prompt
+from app.cli.terminal.prompt import Prompt
 
 
 def prompt(kind: str, **more: object) -> Prompt:

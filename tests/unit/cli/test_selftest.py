@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.cli.commands.selftest import trial_body
 from app.cli.errors import Stop
-from app.cli.selftest import trial_body
 
 LANGUAGES = ["bash", "node", "python"]
 

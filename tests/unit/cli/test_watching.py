@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.cli.watching import flower_words, guarded
+from app.cli.commands.flower import flower_words, guarded
 from app.domain.errors import SettingsError
 from config.celery import make_celery, make_observer
 from config.settings import Settings, Watching

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.client import Target
+from app.cli.client.http import Target
+from app.cli.client.submission import split_command, submission
+from app.cli.client.target import credentials_path, find_target, save_target
 from app.cli.errors import Stop
 from app.cli.main import _parser, main
-from app.cli.spec import split_command, submission
-from app.cli.target import credentials_path, find_target, save_target
-from app.cli.view import answer_sentence, end_sentence, exit_code
+from app.cli.terminal.view import answer_sentence, end_sentence, exit_code
 
 
 def submitted(*words: str) -> dict[str, object]:

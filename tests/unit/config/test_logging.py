@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from app.domain.subject import about
+from app.domain.log_context import about
 from config.logging import JsonLines
 from tests.integration.cluster import ROOT
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.artefacts import ArtefactRules
 from app.domain.errors import SettingsError
+from app.domain.runs.artefacts import ArtefactRules
 from config.settings import Settings
 
 LEAST = {"PODWIRE_DATABASE_URL": "sqlite://", "PODWIRE_REDIS_URL": "redis://h", "PODWIRE_SECRET_KEY": "k" * 32}

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.admission import Group, Labelled, Limits, Tally, admit, explain_start, explain_wait, has_place, ordinal
 from app.domain.errors import LimitReached, QueueFull
-from app.domain.run import Priority, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Group, Labelled, Limits, Tally, admit, explain_start, explain_wait, has_place, ordinal
+from app.domain.runs.run import Priority, Run, Status
+from app.domain.runs.spec import RunSpec
 
 LIMITS = Limits(owner_pending=3, owner_active=2, queue_length=5, active=4)
 

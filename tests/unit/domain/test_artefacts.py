@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.domain.artefacts import ArtefactRules, LeftOut, Names, explain, file_name, segment
+from app.domain.runs.artefacts import ArtefactRules, LeftOut, Names, explain, file_name, segment
 
 SEGMENT = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 FILE = re.compile(r"[0-9]{6,}-[a-z0-9]([a-z0-9.-]*[a-z0-9])?")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import BadRequest
-from app.domain.events import (
+from app.domain.runs.events import (
     Kind,
     Position,
     encode,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.domain.evidence import Evidence, decode, encode, phases, sentence, short_image
+from app.domain.runs.evidence import Evidence, decode, encode, phases, sentence, short_image
 
 DIGEST = "docker.io/library/python@sha256:" + "ab" * 32
 FULL = Evidence(1, "node1", DIGEST, 10.1, 10.4, 10.0, 10.0, 11.0, 11.2, 11.3, 23.25)

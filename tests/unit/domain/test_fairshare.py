@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.fairshare import SCALE, Head, Share, choose, dispatch, effective_band, line_up
+from app.domain.queue.fairshare import SCALE, Head, Share, choose, dispatch, effective_band, line_up
 
 HOUR = 3240.0
 

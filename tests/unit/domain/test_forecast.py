@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.forecast import Forecast, forecast, in_words
+from app.domain.queue.forecast import Forecast, forecast, in_words
 
 MINUTES = [60.0] * 8
 

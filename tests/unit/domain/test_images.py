@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.images import ImageRules, full_name
-from app.domain.spec import RunSpec, SpecLimits, check_spec
+from app.domain.runs.images import ImageRules, full_name
+from app.domain.runs.spec import RunSpec, SpecLimits, check_spec
 
 RULES = ImageRules({"python": "python:3.12", "bash": ""}, "", ("mine/*", "r.example/tool:?"))
 LIMITS = SpecLimits({"python": ("python3",), "bash": ("bash",)}, images=RULES)

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.errors import Conflict
-from app.domain.lifecycle import TRANSITIONS, Step, transition
-from app.domain.run import FINAL, Outcome, Priority, Reason, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.runs.lifecycle import TRANSITIONS, Step, transition
+from app.domain.runs.run import FINAL, Outcome, Priority, Reason, Run, Status
+from app.domain.runs.spec import RunSpec
 
 
 def queued() -> Run:

@@ -7,8 +7,8 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.domain.fairshare import SCALE, Head, Share, line_up, member_of, party_of, virtual_time
-from app.domain.line import Line, Owned
+from app.domain.queue.fairshare import SCALE, Head, Share, line_up, member_of, party_of, virtual_time
+from app.domain.queue.queue_positions import Line, Owned
 
 GROUPS = {"a": "red", "b": "red", "c": "blue", "d": None, "e": None, "f": None}
 OWNERS = st.sampled_from(sorted(GROUPS))

@@ -10,8 +10,8 @@ from app.domain import metrics
 from app.domain.errors import LimitReached, PodwireError
 from app.domain.metrics import METRICS, Kind
 from app.domain.reconcile import repair
-from app.domain.run import Outcome, Priority, Reason, Status
-from app.service.ticks import TICKS
+from app.domain.runs.run import Outcome, Priority, Reason, Status
+from app.service.periodic import TICKS
 from app.web.errors import UpgradeRequired
 from tests.unit.supervise.doubles import make_run
 

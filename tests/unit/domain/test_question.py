@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.domain.errors import InvalidInput
-from app.domain.question import check_value, parse_asked
+from app.domain.runs.question import check_value, parse_asked
 
 GOOD: dict[str, object] = {"number": 1, "text": "Deploy?", "kind": "choice", "choices": ["yes", "no"]}
 FORM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.reason import Reason
-from app.domain.retry import (
+from app.domain.runs.reason import Reason
+from app.domain.runs.retry import (
     BY_ITSELF,
     LONGEST_WAIT_S,
     MOST_ATTEMPTS,
@@ -20,7 +20,7 @@ from app.domain.retry import (
     tried_again,
     wait_s,
 )
-from app.domain.spec import RunSpec
+from app.domain.runs.spec import RunSpec
 
 SITE = Retries(max_attempts=3, backoff_s=5.0)
 WANTED = {

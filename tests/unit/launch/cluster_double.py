@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import PodwireError
 from app.domain.ports import Attempt, Record
-from app.launch.examination import Patient
-from app.launch.finding import Finding
-from app.launch.kube_errors import ApiFailure
-from app.launch.manifest import Shape
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.checks.check_result import Finding
+from app.launch.kubernetes.checks.cluster_checks import Patient
+from app.launch.kubernetes.pods.manifest import Shape
 
 Json = dict[str, Any]
 SHAPE = Shape(

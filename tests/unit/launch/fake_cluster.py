@@ -20,9 +20,9 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from app.agent import wire
-from app.agent.wire import Kind
-from app.launch.frames import BINARY, CLOSE, STDIN, STDOUT
+from app.agent.records import wire_format
+from app.agent.records.wire_format import Kind
+from app.launch.kubernetes.link.websocket_frames import BINARY, CLOSE, STDIN, STDOUT
 
 Json = dict[str, Any]
 ACCEPT = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -59,7 +59,7 @@ class FakeCluster:
 
     def record(self, kind: Kind, payload: bytes) -> None:
         """Add a record to the spool, and send it to whoever follows."""
-        frame = wire.encode(kind, 1.0, payload)
+        frame = wire_format.encode(kind, 1.0, payload)
         self.spool += frame
         for connection in self.connections:
             connection.say(frame)
@@ -169,9 +169,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.close_connection = True
         with suppress(OSError):
-            self._serve(Exec(self), wire.Decoder())
+            self._serve(Exec(self), wire_format.Decoder())
 
-    def _serve(self, connection: Exec, decoder: wire.Decoder) -> None:
+    def _serve(self, connection: Exec, decoder: wire_format.Decoder) -> None:
         while (payload := self._message()) is not None:
             if payload[:1] != bytes([STDIN]) or self.cluster.mute:
                 continue
@@ -184,10 +184,10 @@ class Handler(BaseHTTPRequestHandler):
             cluster.follows.append(body["from"])
             cluster.connections.append(connection)
             beat = json.dumps({"waits": cluster.waits, "started": not cluster.waits}).encode()
-            connection.say(wire.encode(Kind.HEARTBEAT, 1.0, beat) + cluster.spool[body["from"] :])
+            connection.say(wire_format.encode(Kind.HEARTBEAT, 1.0, beat) + cluster.spool[body["from"] :])
             return
         cluster.heard.append((kind, body))
-        connection.say(wire.encode(Kind.ACK, 1.0, json.dumps({"id": body.get("id"), "ok": True}).encode()))
+        connection.say(wire_format.encode(Kind.ACK, 1.0, json.dumps({"id": body.get("id"), "ok": True}).encode()))
 
     def _message(self) -> bytes | None:
         head = self.rfile.read(2)

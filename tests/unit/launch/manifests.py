@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from app.domain.spec import RunSpec
-from app.launch.manifest import Shape
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes.pods.manifest import Shape
 
 MIB = 1024 * 1024
 SPECS: Mapping[str, RunSpec] = {

@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
-from app.launch.access import log_lacking
-from app.launch.kube_errors import ApiFailure
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.checks.rbac import log_lacking
 from tests.unit.launch.cluster_double import Cluster
 
 

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import yaml
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import LauncherUnavailable, LaunchRefused
 from app.domain.ids import is_run_id, new_probe_id, new_run_id
-from app.launch import access
-from app.launch.examination import examine
-from app.launch.finding import Finding, State
-from app.launch.kube_errors import ApiFailure
-from app.launch.manifest import Shape, parse_name, pod_name
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.checks import rbac
+from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.cluster_checks import examine
+from app.launch.kubernetes.pods.manifest import Shape, parse_name, pod_name
 from tests.unit.launch.cluster_double import SHAPE, SPACE, Cluster, Launcher, by_name, forbidden, patient
 
 ROOT = Path(__file__).parents[3]
@@ -70,9 +70,9 @@ def test_the_documented_rules_are_those_that_are_checked() -> None:
     documents = list(yaml.safe_load_all((ROOT / "docs/kubernetes-rbac.yaml").read_text()))
     rules = next(each["rules"] for each in documents if each["kind"] == "Role")
     assert [(r["resources"], tuple(r["verbs"]), r["apiGroups"]) for r in rules] == [
-        ([rule.resource], rule.verbs, [""]) for rule in access.RULES
+        ([rule.resource], rule.verbs, [""]) for rule in rbac.RULES
     ]
-    assert yaml.safe_load(access.as_yaml(list(access.RULES))) == rules
+    assert yaml.safe_load(rbac.as_yaml(list(rbac.RULES))) == rules
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,7 @@ def test_what_may_not_be_looked_at_is_no_fault() -> None:
     assert found["probe"].state is State.OK
 
 
-@pytest.mark.parametrize(
-    "denied", [f"{verb} {rule.resource}" for rule in access.RULES for verb in rule.verbs if not rule.only_for]
-)
+@pytest.mark.parametrize("denied", [f"{verb} {rule.resource}" for rule in rbac.RULES for verb in rule.verbs if not rule.only_for])
 def test_each_missing_permission_comes_with_its_rule(denied: str) -> None:
     launcher = Launcher()
     found = by_name(list(examine(patient(Cluster(denied=(denied,)), launcher))))

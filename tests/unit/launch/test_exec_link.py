@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from app.agent.wire import Kind
+from app.agent.records.wire_format import Kind
 from app.domain.errors import LinkLost
 from app.domain.ids import new_run_id
 from app.domain.ports import Attempt, Record
-from app.domain.spec import RunSpec
-from app.launch import exec_link
-from app.launch.exec_link import CROWDED_PAUSE_S, FEW, FIRST_PAUSE_S, Cluster, ExecLink
-from app.launch.kube_api import KubeApi
-from app.launch.manifest import Shape, pod_name
-from app.launch.watch import PodWatch
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.pod_watch import PodWatch
+from app.launch.kubernetes.link import exec_link
+from app.launch.kubernetes.link.exec_link import CROWDED_PAUSE_S, FEW, FIRST_PAUSE_S, Cluster, ExecLink
+from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.servers import wait_until
 from tests.unit.launch.fake_cluster import Exec, FakeCluster
 

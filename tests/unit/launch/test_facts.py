@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.launch.facts import facts_of, pulling, seconds
+from app.launch.kubernetes.pods.pod_facts import facts_of, pulling, seconds
 
 DIGEST = "docker.io/library/python@sha256:" + "ab" * 32
 AT = "2026-11-21T13:00:0{}Z"

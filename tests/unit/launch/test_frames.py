@@ -7,7 +7,16 @@ import struct
 
 import pytest
 
-from app.launch.frames import BINARY, CLOSE, CONTINUATION, PING, Channels, FrameError, FrameReader, frame
+from app.launch.kubernetes.link.websocket_frames import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    Channels,
+    FrameError,
+    FrameReader,
+    frame,
+)
 
 
 def served(opcode: int, payload: bytes) -> bytes:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from app.domain.errors import LauncherUnavailable, LaunchRefused
-from app.launch.kube_errors import ApiFailure, refusal, unavailable
+from app.launch.kubernetes.api.kube_errors import ApiFailure, refusal, unavailable
 
 
 def answer(status: int, message: str, reason: str = "") -> ApiFailure:

@@ -6,8 +6,8 @@ import queue
 from typing import Any
 
 from app.domain.errors import StoreUnavailable
-from app.launch import late
-from app.launch.late import Latecomers
+from app.launch.kubernetes.pods import late_facts
+from app.launch.kubernetes.pods.late_facts import Latecomers
 from tests.contract.attempts import attempt
 
 Json = dict[str, Any]
@@ -73,7 +73,7 @@ def test_a_lost_database_and_a_fault_cost_that_fact_only() -> None:
 
 
 def test_what_is_expected_is_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr(late, "MAX_EXPECTED", 2)
+    monkeypatch.setattr(late_facts, "MAX_EXPECTED", 2)
     told = Told()
     comers, attempts = Latecomers(told), [attempt() for _ in range(3)]
     for number, each in enumerate(attempts):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.agent.place import HOOK
+from app.agent.pod_layout import HOOK
 from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
-from app.domain.spec import RunSpec
-from app.launch.manifest import Shape, labels, make_pod, parse_name, pod_name, spec_hash
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes.pods.manifest import Shape, labels, make_pod, parse_name, pod_name, spec_hash
 from tests.unit.launch.manifests import limit
 
 RUN = "r" + "a2" * 9 + "b"

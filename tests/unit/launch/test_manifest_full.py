@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from app.agent.place import HOOK
+from app.agent.pod_layout import HOOK
 from app.domain.ports import Attempt
-from app.domain.spec import RunSpec
-from app.launch.manifest import make_pod, spec_hash
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes.pods.manifest import make_pod, spec_hash
 from tests.unit.launch.manifests import SHAPES, limit
 
 MIB = 1024 * 1024

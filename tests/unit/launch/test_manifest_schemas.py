@@ -9,7 +9,7 @@ import pytest
 from kubernetes_validate.utils import all_versions, major_minor
 
 from app.domain.ports import Attempt
-from app.launch.manifest import Shape, make_pod, make_secret
+from app.launch.kubernetes.pods.manifest import Shape, make_pod, make_secret
 from tests.unit.launch.manifests import PLAIN, SECRETS, SHAPES, SPECS
 
 RUN = "r" + "a2" * 9 + "b"

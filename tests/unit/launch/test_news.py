@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from app.launch.news import Notice, Turns, code_of, notices
+from app.launch.kubernetes.pods.pod_events import Notice, Turns, code_of, notices
 
 
 def event(name: str, reason: str, message: str, at: str, **more: Any) -> dict[str, Any]:

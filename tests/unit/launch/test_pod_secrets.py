@@ -10,12 +10,12 @@ import pytest
 
 from app.domain.errors import LauncherUnavailable, LaunchRefused
 from app.domain.ports import Attempt
-from app.domain.spec import RunSpec
-from app.launch import kubernetes
-from app.launch.kube_api import KubeApi
-from app.launch.kube_errors import ApiFailure
-from app.launch.kubernetes import KubernetesLauncher
-from app.launch.manifest import Shape, labels, make_pod, make_secret, pod_name, spec_hash
+from app.domain.runs.spec import RunSpec
+from app.launch.kubernetes import launcher as kubernetes
+from app.launch.kubernetes.api.kube_api import KubeApi
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.launcher import KubernetesLauncher
+from app.launch.kubernetes.pods.manifest import Shape, labels, make_pod, make_secret, pod_name, spec_hash
 
 Json = dict[str, Any]
 RUN = "r" + "a2" * 9 + "b"

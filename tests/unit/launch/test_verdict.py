@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.launch.verdict import Verdict, judge
+from app.launch.kubernetes.pods.verdict import Verdict, judge
 
 RUNNING = {"running": {}}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from app.launch import watch
-from app.launch.kube_errors import ApiFailure
-from app.launch.watch import PodWatch
+from app.launch.kubernetes.api import pod_watch
+from app.launch.kubernetes.api.kube_errors import ApiFailure
+from app.launch.kubernetes.api.pod_watch import PodWatch
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def listed(version: str, *pods: Json) -> Json:
 
 @pytest.fixture
 def watched(monkeypatch: pytest.MonkeyPatch) -> Callable[..., tuple[PodWatch, Server, list[str]]]:
-    monkeypatch.setattr(watch.random, "uniform", lambda low, high: 0.001)
+    monkeypatch.setattr(pod_watch.random, "uniform", lambda low, high: 0.001)
 
     def make(*steps: Json | list[Json] | ApiFailure) -> tuple[PodWatch, Server, list[str]]:
         server, calls = Server(*steps), list[str]()

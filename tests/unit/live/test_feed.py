@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.events import Entry, Kind, Position, encode
 from app.domain.ports import Head, Standing
+from app.domain.runs.events import Entry, Kind, Position, encode
 from app.live.batch import Batch, Reset, text_frame
 from app.live.feed import MISS_PAUSE_S, Behind, Feed, Heard, Ring
 from app.live.names import Announcement, parse_announcement, stamp

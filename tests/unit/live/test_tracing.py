@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.run import Priority, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.runs.run import Priority, Run, Status
+from app.domain.runs.spec import RunSpec
 from app.live.tracing import QUEUE_SPANS, OtelTracer
 from tests.servers import free_port
 

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.images import ImageRules
-from app.domain.run import Priority
-from app.domain.spec import RunSpec
-from app.service.dispatch import SHOWN, shown
+from app.domain.runs.images import ImageRules
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import RunSpec
+from app.service.queue.dispatch import SHOWN, shown
 from tests.unit.supervise.doubles import make_run
 
 RULES = ImageRules({"python": "python:3.12"}, "debian:12", ("*",))

@@ -9,19 +9,19 @@ from typing import Any, cast
 
 import pytest
 
-from app.domain.admission import Limits
-from app.domain.events import Entry, Kind, encode
 from app.domain.ids import new_run_id
-from app.domain.lifecycle import Step, transition
 from app.domain.person import Person
 from app.domain.ports import Attempt
+from app.domain.queue.admission import Limits
 from app.domain.reconcile import SETTLE_S, Fate, fate, leaves_remains
-from app.domain.run import Outcome, Priority, Progress, Reason, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.runs.events import Entry, Kind, encode
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Priority, Progress, Reason, Run, Status
+from app.domain.runs.spec import RunSpec
 from app.live.memory import MemoryEventLog
 from app.service.reconcile import announce_ends, remove_orphans
 from app.service.services import Services
-from app.store.chunks import Chunk
+from app.store.log.chunks import Chunk
 from tests.unit.web.doubles import Publishing, make_services, make_settings
 
 ANN = Person("u1", "ann")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from app.domain.admission import Limits
 from app.domain.errors import StoreUnavailable
 from app.domain.person import Person
-from app.domain.run import Priority
-from app.domain.spec import RunSpec, SpecLimits
+from app.domain.queue.admission import Limits
+from app.domain.runs.run import Priority
+from app.domain.runs.spec import RunSpec, SpecLimits
 from app.domain.tracing import NoTracer
-from app.service.submit import Submitted, submit
-from app.store.submissions import Entered
+from app.service.runs.submit import Submitted, submit
+from app.store.runs.submissions import Entered
 from tests.unit.supervise.doubles import make_run
 
 

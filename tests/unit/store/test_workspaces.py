@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.artefacts import Artefact, ArtefactState, Holding, file_name
 from app.domain.errors import ArtefactMissing, WorkspacesUnavailable
-from app.store.workspaces import MARK, Workspaces
+from app.domain.runs.artefacts import Artefact, ArtefactState, Holding, file_name
+from app.store.artefacts.workspaces import MARK, Workspaces
 
 RUN, OTHER = "r" + "a" * 19, "r" + "b" * 19
 FILE = Artefact(1, "sub/a.txt", 4, 1.0)

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 
 from app.store.engine import make_engine
-from app.store.tables import metadata
+from app.store.schema.tables import metadata
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.domain.errors import Fenced
-from app.domain.events import Entry
 from app.domain.ports import Standing
-from app.domain.run import Priority, Progress, Run, Status
-from app.domain.spec import RunSpec
-from app.store.chunks import Chunk
+from app.domain.runs.events import Entry
+from app.domain.runs.run import Priority, Progress, Run, Status
+from app.domain.runs.spec import RunSpec
+from app.store.log.chunks import Chunk
 
 RUN_ID = "r" + "a" * 19
 

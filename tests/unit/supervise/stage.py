@@ -8,28 +8,28 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Engine, update
 
-from app.agent.wire import Kind as Wire
-from app.domain.admission import Limits
-from app.domain.attempts import AttemptPart
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import AttemptGone
 from app.domain.person import Person
 from app.domain.ports import Attempt, Record
-from app.domain.retry import Retries
-from app.domain.run import Priority, Run
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Limits
+from app.domain.runs.attempts import AttemptPart
+from app.domain.runs.retry import Retries
+from app.domain.runs.run import Priority, Run
+from app.domain.runs.spec import RunSpec
 from app.live.memory import MemoryEventLog
 from app.live.uses import MemoryUses
-from app.store.chunks import ChunkStore
-from app.store.inputs import InputStore
-from app.store.questions import QuestionStore
-from app.store.runs import RunStore
-from app.store.tables import runs as runs_table
-from app.supervise.archiver import Archiver
+from app.store.log.chunks import ChunkStore
+from app.store.runs.inputs import InputStore
+from app.store.runs.questions import QuestionStore
+from app.store.runs.runs import RunStore
+from app.store.schema.tables import runs as runs_table
+from app.supervise.artefact_storage import Keeper
 from app.supervise.claim import supervise
-from app.supervise.crew import Crew, DatabaseClock
-from app.supervise.keeper import Keeper
-from app.supervise.leases import Leases
-from app.supervise.wakes import Wakes
+from app.supervise.log.archiver import Archiver
+from app.supervise.worker.leases import Leases
+from app.supervise.worker.wakeups import Wakes
+from app.supervise.worker.worker_context import Crew, DatabaseClock
 from tests.unit.supervise.doubles import RUN_ID
 
 STARTED = (Wire.STARTED, {"pid": 1})

@@ -5,25 +5,25 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from app.domain.admission import Limits
 from app.domain.errors import Fenced
-from app.domain.events import Kind
 from app.domain.person import Person
 from app.domain.ports import Attempt
-from app.domain.run import Priority, Reason, Run, Status
-from app.domain.spec import RunSpec
+from app.domain.queue.admission import Limits
+from app.domain.runs.events import Kind
+from app.domain.runs.run import Priority, Reason, Run, Status
+from app.domain.runs.spec import RunSpec
 from app.live.memory import MemoryEventLog
 from app.live.uses import MemoryUses
-from app.store.chunks import ChunkStore
-from app.store.inputs import InputStore
-from app.store.questions import QuestionStore
-from app.store.runs import RunStore
-from app.supervise.archiver import Archiver
+from app.store.log.chunks import ChunkStore
+from app.store.runs.inputs import InputStore
+from app.store.runs.questions import QuestionStore
+from app.store.runs.runs import RunStore
 from app.supervise.claim import FAULTY_CLAIMS, supervise
-from app.supervise.crew import Crew, DatabaseClock
-from app.supervise.leases import Leases
-from app.supervise.tenure import Drained
-from app.supervise.wakes import Wakes
+from app.supervise.log.archiver import Archiver
+from app.supervise.worker.lease_scope import Drained
+from app.supervise.worker.leases import Leases
+from app.supervise.worker.wakeups import Wakes
+from app.supervise.worker.worker_context import Crew, DatabaseClock
 from tests.unit.supervise.doubles import RUN_ID
 
 

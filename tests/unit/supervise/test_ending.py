@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from app.agent.wire import Kind as Wire
-from app.domain.admission import Limits
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import Fenced, LauncherUnavailable, LaunchRefused
-from app.domain.lifecycle import Step, transition
 from app.domain.ports import Attempt
-from app.domain.retry import Retries, Retry
-from app.domain.run import Reason, Status
+from app.domain.queue.admission import Limits
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.retry import Retries, Retry
+from app.domain.runs.run import Reason, Status
 from app.supervise.claim import FAULTY_CLAIMS, supervise
 from tests.unit.supervise.doubles import RUN_ID
 from tests.unit.supervise.stage import ANN, STARTED, Play, PlayLink, Stage, exit_with, outputs

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from app.agent.wire import Kind as Wire
-from app.domain.events import Entry, Kind
-from app.domain.events import encode as event
-from app.domain.evidence import Evidence, decode, encode
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.ports import Record
-from app.domain.run import Status
-from app.domain.use import Use
-from app.supervise.facts import Facts
+from app.domain.runs.events import Entry, Kind
+from app.domain.runs.events import encode as event
+from app.domain.runs.evidence import Evidence, decode, encode
+from app.domain.runs.run import Status
+from app.domain.runs.usage import Use
+from app.supervise.attempt_facts import Facts
 from app.supervise.session import End, Learnt, Session
 from tests.unit.supervise.doubles import make_run
 

@@ -10,14 +10,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.domain.artefacts import ArtefactRules, ArtefactState, Found, Holding, LeftOut, folder_of
 from app.domain.errors import AttemptGone, LinkLost
 from app.domain.ports import Attempt
-from app.domain.retry import Retries, Retry
-from app.store.artefacts import ArtefactStore
-from app.store.workspaces import Workspaces
-from app.supervise import keeping
-from app.supervise.keeper import Keeper
+from app.domain.runs.artefacts import ArtefactRules, ArtefactState, Found, Holding, LeftOut, folder_of
+from app.domain.runs.retry import Retries, Retry
+from app.store.artefacts.artefacts import ArtefactStore
+from app.store.artefacts.workspaces import Workspaces
+from app.supervise import artefact_upload
+from app.supervise.artefact_storage import Keeper
 from tests.unit.supervise.doubles import RUN_ID
 from tests.unit.supervise.stage import STARTED, Killed, Play, Stage, exit_with
 
@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(keeping, "RETRY_S", 0.0)
+    monkeypatch.setattr(artefact_upload, "RETRY_S", 0.0)
 
 
 def stage_of(
@@ -122,7 +122,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock that deadlines are judged by; `ahead` is by how much it has been put forward."""
     made = SimpleNamespace(ahead=0.0)
     made.monotonic = lambda: time.monotonic() + made.ahead
-    monkeypatch.setattr(keeping, "time", made)
+    monkeypatch.setattr(artefact_upload, "time", made)
     return made
 
 
@@ -169,7 +169,7 @@ def test_a_full_storage_holds_no_run_up(engine, root, monkeypatch):
     def full(*words):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("app.store.workspaces.Draft.write", full)
+    monkeypatch.setattr("app.store.artefacts.workspaces.Draft.write", full)
     assert stage.play().status == "succeeded"
     assert holdings(stage)[0].message == "What the program left could not be kept: The storage of artefacts is full."
     assert collector.asked == [1] and on_disk(root) == {}

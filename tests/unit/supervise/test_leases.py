@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.supervise.leases import Leases
+from app.supervise.worker.leases import Leases
 
 
 class Clock:

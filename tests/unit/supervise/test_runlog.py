@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from app.domain.errors import Fenced
-from app.domain.events import Entry, Kind, Position, output_bytes, output_fields, resume_point
 from app.domain.ports import Head
+from app.domain.runs.events import Entry, Kind, Position, output_bytes, output_fields, resume_point
 from app.live.memory import MemoryEventLog
-from app.supervise.runlog import RunLog, adopt
+from app.supervise.log.run_log import RunLog, adopt
 from tests.unit.supervise.doubles import RUN_ID, MemoryArchive
 
 

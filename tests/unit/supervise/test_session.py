@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from app.agent.wire import Kind as Wire
-from app.domain.events import Kind
-from app.domain.lifecycle import Step
+from app.agent.records.wire_format import Kind as Wire
 from app.domain.ports import Record
-from app.domain.question import Asked, Question, QuestionKind, QuestionState
-from app.domain.run import Reason, Run, Status
+from app.domain.runs.events import Kind
+from app.domain.runs.lifecycle import Step
+from app.domain.runs.question import Asked, Question, QuestionKind, QuestionState
+from app.domain.runs.run import Reason, Run, Status
 from app.supervise.session import Ask, End, HoldUp, Move, Session, Tell, Write, answer_fields, question_fields, reply_body
 from tests.unit.supervise.doubles import make_run
 

@@ -11,26 +11,26 @@ from typing import Any, cast
 from flask import Flask
 from flask.testing import FlaskClient
 
-from app.domain.admission import Limits
 from app.domain.errors import LiveUnavailable, NotFound
-from app.domain.events import Position
 from app.domain.person import Person, Role
-from app.domain.run import Priority
+from app.domain.queue.admission import Limits
+from app.domain.runs.events import Position
+from app.domain.runs.run import Priority
 from app.live.batch import Batch, Reset
 from app.live.hub import Hub
 from app.live.memory import MemoryEventLog, MemoryNudges
 from app.live.uses import MemoryUses
 from app.service.services import Services
-from app.store.artefacts import ArtefactStore
-from app.store.chunks import ChunkStore
+from app.store.accounts.users import UserStore
+from app.store.artefacts.artefacts import ArtefactStore
+from app.store.artefacts.workspaces import Workspaces
 from app.store.counters import Counters
 from app.store.engine import make_engine
-from app.store.inputs import InputStore
-from app.store.migrate import migrate
-from app.store.questions import QuestionStore
-from app.store.runs import RunStore
-from app.store.users import UserStore
-from app.store.workspaces import Workspaces
+from app.store.log.chunks import ChunkStore
+from app.store.runs.inputs import InputStore
+from app.store.runs.questions import QuestionStore
+from app.store.runs.runs import RunStore
+from app.store.schema.migrate import migrate
 from app.web.factory import create_app
 from config.settings import Settings
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from app.domain.admission import Limits
 from app.domain.errors import StoreUnavailable
-from app.domain.events import Entry, Kind, encode, output_fields
-from app.domain.question import parse_asked
-from app.domain.run import Progress
-from app.domain.spec import SpecLimits
-from app.store.chunks import Chunk
-from app.web.schemas import run_request
+from app.domain.queue.admission import Limits
+from app.domain.runs.events import Entry, Kind, encode, output_fields
+from app.domain.runs.question import parse_asked
+from app.domain.runs.run import Progress
+from app.domain.runs.spec import SpecLimits
+from app.store.log.chunks import Chunk
+from app.web.api.schemas import run_request
 from tests.unit.web.doubles import Site
 
 ABSENT = "r" + "a" * 19

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from app.domain.artefacts import Artefact, ArtefactState, folder_of
+from app.domain.runs.artefacts import Artefact, ArtefactState, folder_of
 from app.service import artefacts as use_cases
 from app.store.engine import make_engine
-from app.web.artefacts import disposition
+from app.web.api.artefacts import disposition
 from tests.unit.web.doubles import Site
 
 NAMES = ["a.txt", "sub/ünï\n.html", '"quo;te\\', "..x/...", "%2e%2e", "a?b#c", "nul-is-not-there"]

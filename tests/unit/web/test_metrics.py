@@ -8,12 +8,12 @@ import sys
 import pytest
 
 from app.domain.errors import StoreUnavailable
-from app.domain.lifecycle import Step, transition
 from app.domain.person import Person
-from app.domain.run import Outcome, Priority, Reason, Status
-from app.domain.spec import RunSpec
-from app.service.dispatch import dispatch
-from app.service.submit import submit
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Priority, Reason, Status
+from app.domain.runs.spec import RunSpec
+from app.service.queue.dispatch import dispatch
+from app.service.runs.submit import submit
 from tests.exposition import DOCUMENT, Scrape, documented, parse
 from tests.unit.web.doubles import Limits, Site
 

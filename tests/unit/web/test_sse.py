@@ -10,7 +10,7 @@ import pytest
 
 from app.domain.errors import StoreUnavailable
 from app.domain.person import Person
-from app.web import recheck, sse
+from app.web.streams import permission_check, sse
 from tests.unit.supervise.doubles import make_run
 
 ANN = Person("u1", "ann")
@@ -35,7 +35,7 @@ def away() -> Any:
 def test_a_stream_is_rechecked(
     monkeypatch: pytest.MonkeyPatch, who: Callable[[], Person | None], there: Callable[[], bool], passed: bool
 ) -> None:
-    monkeypatch.setattr(recheck, "EVERY_S", -1.0)
-    monkeypatch.setattr(recheck, "still_valid", lambda services, held: who())
+    monkeypatch.setattr(permission_check, "EVERY_S", -1.0)
+    monkeypatch.setattr(permission_check, "still_valid", lambda services, held: who())
     services = cast(Any, SimpleNamespace(runs=SimpleNamespace(exists=lambda run_id: there())))
-    assert sse._may_go_on(recheck.Recheck(services, cast(Any, None), make_run())) is passed
+    assert sse._may_go_on(permission_check.Recheck(services, cast(Any, None), make_run())) is passed

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.domain.admission import Limits
-from app.domain.evidence import Evidence
-from app.domain.lifecycle import Step, transition
-from app.domain.run import Outcome, Progress, Reason, Run, Status
-from app.domain.use import Use
-from app.web.resources import evidence_resource
+from app.domain.queue.admission import Limits
+from app.domain.runs.evidence import Evidence
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
+from app.domain.runs.usage import Use
+from app.web.api.resources import evidence_resource
 from tests.unit.web.doubles import Site
 
 USE = Use(attempt=1, at=1700000000.25, memory_bytes=100, peak_memory_bytes=200, cpu_seconds=1.5, cpu_cores=0.25)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.admission import Limits
-from app.domain.run import Run
-from app.service import look
-from app.service.look import Moment
-from app.web import waits
-from app.web.waits import Waits
+from app.domain.queue.admission import Limits
+from app.domain.runs.run import Run
+from app.service import queries
+from app.service.queries import Moment
+from app.web.streams import wait_reasons
+from app.web.streams.wait_reasons import Waits
 from tests.unit.web.doubles import Site
 
 
@@ -24,7 +24,7 @@ def site(tmp_path: Path) -> Site:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
     """Every look at the whole queue."""
     made: list[Moment] = []
-    monkeypatch.setattr(look, "moment", lambda services: made.append(Moment(services.runs.line(), ())) or made[-1])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(queries, "moment", lambda services: made.append(Moment(services.runs.line(), ())) or made[-1])  # type: ignore[func-returns-value]
     return made
 
 
@@ -43,7 +43,7 @@ def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[Moment])
 
 
 def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waits, "LONG", 2)
+    monkeypatch.setattr(wait_reasons, "LONG", 2)
     runs = [queued(site) for _ in range(3)]
     known = Waits(site.services)
     for _ in range(3):

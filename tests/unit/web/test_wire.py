@@ -13,8 +13,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Req
 
 from app.domain.errors import BadRequest, TooManySockets
 from app.live.batch import text_frame
-from app.web.sockets import Sockets
-from app.web.wire import Wire, WireClosed, check_handshake
+from app.web.streams.connection import Wire, WireClosed, check_handshake
+from app.web.streams.registry import Sockets
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.store.migrate import migrate
+from app.store.schema.migrate import migrate
 from tests.unit.web.doubles import Site
 from tests.unit.web_pages.browser import Browser
 

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.admission import Limits
-from app.domain.attempts import all_attempts
-from app.domain.events import Entry, Kind, encode, output_fields
-from app.domain.evidence import Evidence
-from app.domain.lifecycle import Step, transition
-from app.domain.question import parse_asked
-from app.domain.retry import Retry
-from app.domain.run import Outcome, Progress, Reason, Run, Status
-from app.domain.use import Use
-from app.store.chunks import Chunk
+from app.domain.queue.admission import Limits
+from app.domain.runs.attempts import all_attempts
+from app.domain.runs.events import Entry, Kind, encode, output_fields
+from app.domain.runs.evidence import Evidence
+from app.domain.runs.lifecycle import Step, transition
+from app.domain.runs.question import parse_asked
+from app.domain.runs.retry import Retry
+from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
+from app.domain.runs.usage import Use
+from app.store.log.chunks import Chunk
 from tests.unit.web.doubles import Site
 from tests.unit.web_pages.browser import Browser, Forms
 

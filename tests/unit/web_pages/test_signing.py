@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.service.accounts import first_login_link
-from app.store.users import MAX_FAILURES
+from app.store.accounts.users import MAX_FAILURES
 from app.web.auth import SESSION_COOKIE
 from tests.unit.web.doubles import Site
 from tests.unit.web_pages.browser import Browser

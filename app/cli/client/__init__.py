@@ -1,0 +1,1 @@
+"""How the command talks to a service: requests, streams, and what it sends. No terminal."""

@@ -1,0 +1,168 @@
+"""Requests to a Podwire service over HTTP, with its errors as exceptions. The only module of the command line that speaks HTTP.
+
+Standard library only, so that the command starts quickly. Streams are in app.cli.client.stream.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode, urlsplit
+
+from app.cli.client.follow import retry_delay_s
+from app.cli.errors import NobodyThere, Refused, Stop, Unreachable
+from app.domain.ids import is_run_id
+
+TIMEOUT_S = 30.0
+TRIES = 5
+_CHUNK = 64 * 1024
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the service is, and what proves who asks."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """True when the service is on this machine: then no proxy is asked."""
+        return urlsplit(self.url).hostname in _LOOPBACK
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """The service's API for one target. Every method raises Refused (with the service's reason) and Unreachable."""
+
+    target: Target
+
+    def get(self, path: str, **query: object) -> dict[str, object]:
+        """Return the JSON resource."""
+        return self._json("GET", with_query(path, query))
+
+    def send(
+        self, method: str, path: str, body: Mapping[str, object], headers: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
+        """Send JSON and return the JSON answer. Repeated after a failure on the way: only for requests that may arrive twice."""
+        return self._json(method, path, json.dumps(body).encode(), headers or {})
+
+    def delete(self, path: str) -> dict[str, object]:
+        """Delete and return what is left; deleting twice changes nothing."""
+        return self._json("DELETE", path)
+
+    def submit(self, body: Mapping[str, object]) -> dict[str, object]:
+        """Submit a run, once, however often the request has to be sent, and return it."""
+        return self.send("POST", "/v1/runs", body, {"Idempotency-Key": uuid.uuid4().hex})
+
+    def run(self, run_id: str) -> dict[str, object]:
+        """Return the run."""
+        return self.get(run_path(run_id))
+
+    def cancel(self, run_id: str) -> dict[str, object]:
+        """Ask for the run's end; asking twice changes nothing."""
+        return self.send("POST", f"{run_path(run_id)}/cancel", {})
+
+    def answer(self, question_id: str, value: object) -> dict[str, object]:
+        """Answer a question; the same answer twice is fine."""
+        return self.send("POST", f"/v1/questions/{quote(question_id, safe='')}/answer", {"value": value})
+
+    def raw(self, path: str) -> Iterator[bytes]:
+        """Yield the body of a resource, piece by piece."""
+        with self._open("GET", path, None, {}) as response:
+            while piece := response.read(_CHUNK):
+                yield piece
+
+    def text(self, path: str) -> tuple[int, str]:
+        """Return the status and the text of a page, whatever the status is. Raises only Unreachable."""
+        try:
+            with self._open("GET", path, None, {}) as response:
+                return response.status, response.read().decode(errors="replace")
+        except Refused as error:
+            return error.http_status, error.detail
+
+    def _json(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, object]:
+        for failures in range(TRIES):
+            try:
+                with self._open(method, path, body, headers or {}) as response:
+                    return _parse(response.read())
+            except Unreachable as error:
+                if failures == TRIES - 1 or isinstance(error, NobodyThere):
+                    raise
+            except Refused as error:
+                if not error.worth_repeating or failures == TRIES - 1:
+                    raise
+            time.sleep(retry_delay_s(failures))
+        raise Unreachable()
+
+    @contextmanager
+    def _open(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
+        request = urllib.request.Request(self.target.url.rstrip("/") + path, data=body, method=method, headers=dict(headers))
+        request.add_header("Authorization", f"Bearer {self.target.token}")
+        request.add_header("Accept", "application/json, application/problem+json, */*")
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
+        try:
+            with _opener(self.target).open(request, timeout=TIMEOUT_S) as response:
+                yield response
+        except urllib.error.HTTPError as error:
+            with error:
+                raise refusal(error.code, error.read(_CHUNK), self.target.url) from error
+        except urllib.error.URLError as error:
+            if isinstance(error.reason, ConnectionRefusedError) and self.target.is_local:
+                raise NobodyThere(f"Nothing answers at {self.target.url}; start it with: podwire up") from error
+            raise Unreachable(f"{self.target.url} cannot be reached: {error.reason}.") from error
+        except (OSError, http.client.HTTPException) as error:
+            raise Unreachable(f"The connection to {self.target.url} broke: {error or type(error).__name__}.") from error
+
+
+def run_path(run_id: str) -> str:
+    """Return the run's address. Raises: Stop for what cannot be a run's id."""
+    if not is_run_id(run_id):
+        raise Stop(f"{run_id!r} is not the id of a run; podwire list shows them.")
+    return f"/v1/runs/{run_id}"
+
+
+def refusal(status: int, body: bytes, url: str) -> Refused:
+    """Return the error for an answer that is not a success."""
+    problem = _parse(body)
+    hint = " Sign in with: podwire login" if status == 401 else ""
+    refused = Refused(status, problem, f"{url} answered {status} {http.client.responses.get(status, '')}".rstrip() + ".")
+    refused.detail += hint
+    return refused
+
+
+def with_query(path: str, query: Mapping[str, object]) -> str:
+    """Return the path with the query's parts that are not None."""
+    given = {name: value for name, value in query.items() if value is not None}
+    return f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+
+def _parse(body: bytes) -> dict[str, object]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Redirects are errors: following one could hand the token to another host."""
+
+    def redirect_request(self, *args: object, **kwargs: object) -> None:
+        """Follow none."""
+
+
+def _opener(target: Target) -> urllib.request.OpenerDirector:
+    proxies = urllib.request.ProxyHandler({}) if target.is_local else urllib.request.ProxyHandler()
+    return urllib.request.build_opener(proxies, _NoRedirect)

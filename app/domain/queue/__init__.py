@@ -1,0 +1,1 @@
+"""Who may enter the queue, who is next, and how long it takes. Pure rules."""

@@ -1,0 +1,1 @@
+"""What `podwire doctor --cluster` looks at: rights, quotas, probe runs."""

@@ -1,0 +1,1 @@
+"""What runs left to be kept: rows in SQL, files in the storage."""

@@ -1,0 +1,1 @@
+"""The queue in SQL: its order, counts, limits, and who changed them."""

@@ -1,0 +1,1 @@
+"""What is stored of runs: their rows, questions, input, secrets and leases."""

@@ -1,0 +1,1 @@
+"""Writing the log of a run, and archiving it."""

@@ -1,0 +1,1 @@
+"""What the supervisors of one worker process share: leases, wake-ups, clocks."""

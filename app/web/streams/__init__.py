@@ -1,0 +1,1 @@
+"""Live output: WebSocket and server-sent events, their rules, connections and registry."""

@@ -1,0 +1,80 @@
+"""Why runs have not started yet, looked up at most once a second for each run, however many sockets ask. A pure cache."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TypeAlias
+
+from flask import current_app
+
+from app.domain.runs.run import Run, Status
+from app.service import queries
+from app.service.queries import Moment, Wait
+from app.service.services import Services
+
+Standing: TypeAlias = tuple[bool, Wait | None]
+NOT_STARTED = (Status.QUEUED, Status.STARTING)
+FRESH_S = 1.0
+# Queued runs; to look at fewer takes some milliseconds.
+LONG = 2_000
+MAX_KEPT = 10_000
+
+
+class Waits:
+    """What runs wait for, each at most `FRESH_S` seconds old. Thread-safe."""
+
+    def __init__(self, services: Services) -> None:
+        """Nothing is known."""
+        self._services = services
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[float, Standing]] = {}
+        self._moment: tuple[float, Moment] | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def of(self, run_id: str) -> Standing:
+        """Return whether the run has yet to start, and what it waits for. Raises: StoreUnavailable."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._known.get(run_id)
+            if known and known[0] > now:
+                return known[1]
+            if len(self._known) >= MAX_KEPT:
+                self._known.clear()
+        run: Run | None = self._services.runs.get(run_id)
+        standing: Standing = (False, None)
+        if run is not None and run.status in NOT_STARTED:
+            moment = self._within(FRESH_S * 0.9) if run.status is Status.QUEUED else None
+            standing = (True, queries.wait_of(self._services, run, moment))
+        with self._lock:
+            self._known[run_id] = (now + FRESH_S * 0.9, standing)
+        return standing
+
+    def of_run(self, run: Run) -> Wait | None:
+        """Return what the run waits for, as of now; in a long queue its place is as of the last second.
+
+        Raises: StoreUnavailable.
+        """
+        known = self._moment
+        is_long = known is not None and known[1].line.length > LONG
+        moment = self._within(FRESH_S * 0.9 if is_long else 0.0) if run.status is Status.QUEUED else None
+        return queries.wait_of(self._services, run, moment)
+
+    def _within(self, seconds: float) -> Moment:
+        """Return how the queue stood at most so long ago. One thread looks, the others wait for what it finds."""
+        if seconds == 0.0:
+            return self._looked()
+        with self._one_at_a_time:
+            known = self._moment
+            return known[1] if known is not None and time.monotonic() < known[0] + seconds else self._looked()
+
+    def _looked(self) -> Moment:
+        # A moment costs a look at the whole queue, a place in it next to nothing.
+        self._moment = time.monotonic(), queries.moment(self._services)
+        return self._moment[1]
+
+
+def waits() -> Waits:
+    """Return those of the application that handles the present request."""
+    known: Waits = current_app.extensions["podwire.waits"]
+    return known
