@@ -1,4 +1,4 @@
-"""The birth of an attempt: be its only agent ever, and start the program under a guardian. What follows is in life.py.
+"""The start of an attempt: be its only agent ever, and start the program under a guardian. What follows is in main_loop.py.
 
 Everything before the program's first instruction is paid for by everyone who waits, so this imports nothing that is slow
 (enum, json, socket and signal take 3 to 6 ms each) and takes its configuration as NUL-separated `key=value`.
