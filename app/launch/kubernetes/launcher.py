@@ -152,7 +152,7 @@ class KubernetesLauncher:
             uid = attempt.handle or (str(pod["metadata"]["uid"]) if pod else None)
             if uid is None:
                 return False
-            self._cluster.forget(uid)
+            self._cluster.shared.forget(uid)
             self._late.expect(uid, attempt, self._cluster.watch.pod(pod_name(attempt), uid))
             body: Json = {"gracePeriodSeconds": REMOVE_WITHIN_S, "preconditions": {"uid": uid}}
             self._api.call("DELETE", f"{self._pods}/{pod_name(attempt)}", {"apiVersion": "v1", "kind": "DeleteOptions", **body})
