@@ -32,11 +32,11 @@ from app.store.log.chunks import ChunkStore
 from app.store.runs.inputs import InputStore
 from app.store.runs.questions import QuestionStore
 from app.store.runs.runs import RunStore
-from app.supervise.artefact_storage import Keeper
+from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.log.archiver import Archiver
 from app.supervise.worker.leases import Leases
-from app.supervise.worker.wakeups import Wakes
-from app.supervise.worker.worker_context import Crew, DatabaseClock
+from app.supervise.worker.wakeups import Wakeups
+from app.supervise.worker.worker_context import DatabaseClock, WorkerContext
 from config.celery import make_celery
 from config.settings import Settings
 
@@ -162,13 +162,13 @@ def report_storage(services: Services) -> None:
         logger.error("configuration error: %s", error.detail)
 
 
-def build_crew(services: Services, slots: int) -> Crew:
+def build_crew(services: Services, slots: int) -> WorkerContext:
     """Return what the supervisors of a worker process share."""
 
     def failed(work: str) -> None:
         services.counters.note(TICK_FAILURES.count(work))
 
-    return Crew(
+    return WorkerContext(
         process_id=services.process_id,
         lease_s=services.lease_s,
         launch_within_s=services.launch_within_s,
@@ -187,17 +187,17 @@ def build_crew(services: Services, slots: int) -> Crew:
             services.runs, services.process_id, services.lease_s, services.renew_s, slots, on_failure=lambda: failed("leases")
         ),
         archiver=Archiver(lambda: failed("archiver")),
-        wakes=Wakes(),
+        wakeups=Wakeups(),
         clock=DatabaseClock(services.runs.now),
         on_release=lambda: _dispatch(services),
-        keeper=_keeper(services),
+        artefact_storage=_artefact_storage(services),
     )
 
 
-def _keeper(services: Services) -> Keeper | None:
+def _artefact_storage(services: Services) -> ArtefactStorage | None:
     if services.workspaces is None or services.collector is None:
         return None
-    return Keeper(services.collector, services.workspaces, services.artefacts, services.artefact_rules)
+    return ArtefactStorage(services.collector, services.workspaces, services.artefacts, services.artefact_rules)
 
 
 def _dispatch(services: Services) -> None:

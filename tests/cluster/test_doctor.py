@@ -11,8 +11,8 @@ import yaml
 
 from app.domain.errors import LaunchRefused
 from app.launch.kubernetes.api.kube_api import KubeApi
-from app.launch.kubernetes.checks.check_result import Finding, State
-from app.launch.kubernetes.checks.cluster_checks import Patient, examine
+from app.launch.kubernetes.checks.check_result import CheckResult, State
+from app.launch.kubernetes.checks.cluster_checks import CheckedCluster, examine
 from app.launch.kubernetes.launcher import KubernetesLauncher
 from app.launch.kubernetes.link import exec_session
 from app.launch.kubernetes.pods.manifest import DOMAIN, Shape
@@ -22,11 +22,11 @@ from tests.cluster.test_access import SMALL, with_user
 from tests.contract.attempts import bash, clear
 
 
-def examined(api: KubeApi, shape: Shape, within_s: float = 60.0) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine(Patient(lambda: api, shape, KubernetesLauncher, within_s))}
+def examined(api: KubeApi, shape: Shape, within_s: float = 60.0) -> dict[str, CheckResult]:
+    return {finding.name: finding for finding in examine(CheckedCluster(lambda: api, shape, KubernetesLauncher, within_s))}
 
 
-def states(found: dict[str, Finding]) -> dict[str, str]:
+def states(found: dict[str, CheckResult]) -> dict[str, str]:
     return {name: finding.state.value for name, finding in found.items()}
 
 

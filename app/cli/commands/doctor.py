@@ -16,7 +16,7 @@ from app.cli.client.target import find_target, state_folder
 from app.cli.embedded.state import saved_settings
 from app.cli.errors import Refused, Stop
 from app.domain.errors import PodwireError
-from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.check_result import CheckResult, State
 from config.settings import Settings
 
 Check = tuple[str, Callable[[], str]]
@@ -40,19 +40,19 @@ def doctor(options: argparse.Namespace) -> int:
         results += [_show(finding) for finding in _cluster(settings)]
     elif options.cluster:
         results.append(
-            _show(Finding("cluster", State.FAILED, "runs do not use a cluster here", "Set PODWIRE_LAUNCHER=kubernetes."))
+            _show(CheckResult("cluster", State.FAILED, "runs do not use a cluster here", "Set PODWIRE_LAUNCHER=kubernetes."))
         )
     return 0 if all(results) else 1
 
 
 def _run(name: str, check: Callable[[], str]) -> bool:
     try:
-        return _show(Finding(name, State.OK, check()))
+        return _show(CheckResult(name, State.OK, check()))
     except PodwireError as error:
-        return _show(Finding(name, State.FAILED, error.detail))
+        return _show(CheckResult(name, State.FAILED, error.detail))
 
 
-def _show(finding: Finding) -> bool:
+def _show(finding: CheckResult) -> bool:
     """Print the finding and what to do about it; False for a fault."""
     print(f"{WORDS[finding.state]:8}{finding.name:12} {finding.says}", flush=True)
     for line in finding.advice.splitlines():
@@ -60,14 +60,14 @@ def _show(finding: Finding) -> bool:
     return finding.state is not State.FAILED
 
 
-def _cluster(settings: Settings) -> Iterator[Finding]:
+def _cluster(settings: Settings) -> Iterator[CheckResult]:
     # Only where it is used: the client of the cluster takes a quarter of a second to import.
     from app.launch.kubernetes.api.kube_api import KubeApi
-    from app.launch.kubernetes.checks.cluster_checks import Patient, examine
+    from app.launch.kubernetes.checks.cluster_checks import CheckedCluster, examine
     from app.launch.kubernetes.launcher import KubernetesLauncher
     from app.wiring import pod_shape
 
-    return examine(Patient(lambda: KubeApi(4), pod_shape(settings), KubernetesLauncher))
+    return examine(CheckedCluster(lambda: KubeApi(4), pod_shape(settings), KubernetesLauncher))
 
 
 def _settings() -> Settings | None:

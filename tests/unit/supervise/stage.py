@@ -24,12 +24,12 @@ from app.store.runs.inputs import InputStore
 from app.store.runs.questions import QuestionStore
 from app.store.runs.runs import RunStore
 from app.store.schema.tables import runs as runs_table
-from app.supervise.artefact_storage import Keeper
+from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.claim import supervise
 from app.supervise.log.archiver import Archiver
 from app.supervise.worker.leases import Leases
-from app.supervise.worker.wakeups import Wakes
-from app.supervise.worker.worker_context import Crew, DatabaseClock
+from app.supervise.worker.wakeups import Wakeups
+from app.supervise.worker.worker_context import DatabaseClock, WorkerContext
 from tests.unit.supervise.doubles import RUN_ID
 
 STARTED = (Wire.STARTED, {"pid": 1})
@@ -146,13 +146,13 @@ class Stage:
         self.released: list[None] = []
         self.retries = retries or Retries(3, 4.0)
         self.keep_failed_s = 0.0
-        self.keeper: Keeper | None = None
+        self.artefact_storage: ArtefactStorage | None = None
         whole = RunSpec(**{"command": ("true",), **spec})  # type: ignore[arg-type]
         self.runs.submit(RUN_ID, ANN, whole, Priority.HIGH, Limits(), secrets=dict.fromkeys(whole.secrets, "s3cret"))
 
-    def crew(self, dies: str = "", launch_within_s: float = 0.0) -> Crew:
+    def context(self, dies: str = "", launch_within_s: float = 0.0) -> WorkerContext:
         runs = MortalRuns(self.engine, dies)
-        return Crew(
+        return WorkerContext(
             process_id="process",
             lease_s=20,
             max_questions=10,
@@ -165,13 +165,13 @@ class Stage:
             launcher=self.launcher,
             leases=Leases(runs, "process", 20, 5),
             archiver=Archiver(),
-            wakes=Wakes(),
+            wakeups=Wakeups(),
             clock=DatabaseClock(runs.now),
             on_release=lambda: self.released.append(None),
             retries=self.retries,
             launch_within_s=launch_within_s,
             keep_failed_s=self.keep_failed_s,
-            keeper=self.keeper,
+            artefact_storage=self.artefact_storage,
         )
 
     def play(self, *deaths: str, launch_within_s: float = 0.0) -> Run:
@@ -181,10 +181,10 @@ class Stage:
         self.runs.dispatch_next(Limits())
         for dies in deaths:
             try:
-                supervise(self.crew(dies), RUN_ID)
+                supervise(self.context(dies), RUN_ID)
             except Killed:
                 self.change(lease_until=0.0)
-        supervise(self.crew(launch_within_s=launch_within_s), RUN_ID)
+        supervise(self.context(launch_within_s=launch_within_s), RUN_ID)
         return self.run
 
     def change(self, **columns: object) -> None:

@@ -135,7 +135,7 @@ def test_what_a_link_of_a_dead_supervisor_said_is_taken_back(engine: Engine) -> 
     stage.launcher.connect = look_and_connect  # type: ignore[method-assign]
     stage.runs.dispatch_next(Limits())
     stage.change(held_up="No node.", handle="handle-1")
-    assert supervise(stage.crew(), RUN_ID) is None
+    assert supervise(stage.context(), RUN_ID) is None
     assert (seen, stage.run.status, stage.run.held_up) == ([None], Status.SUCCEEDED, None)
 
 
@@ -146,7 +146,7 @@ def test_claims_of_former_attempts_are_no_faults_of_this_one(engine: Engine) -> 
     assert stage.play(launch_within_s=-1.0).status is Status.QUEUED
     run = stage.play()
     assert (run.status, run.attempt, run.token > FAULTY_CLAIMS) == (Status.STARTING, 2, True), "one fault is tried again"
-    supervise(stage.crew(), RUN_ID)
+    supervise(stage.context(), RUN_ID)
     assert stage.run.status is Status.SUCCEEDED
 
 
@@ -209,15 +209,15 @@ def test_an_attempt_that_vanishes_after_its_start_is_not(engine: Engine) -> None
 def test_a_cancelled_run_is_not_tried_again(engine: Engine) -> None:
     stage = Stage(engine, Play([STARTED, exit_with(3)]), retry=AGAIN)
     stage.runs.dispatch_next(Limits())
-    crew = stage.crew()
-    retry = crew.runs.retry
+    context = stage.context()
+    retry = context.runs.retry
 
     def late(*words: object) -> object:
         stage.runs.request_cancel(RUN_ID, ANN)  # after the last look, before the transaction
         return retry(*words)  # type: ignore[arg-type]
 
-    crew.runs.retry = late  # type: ignore[method-assign, assignment]
-    supervise(crew, RUN_ID)
+    context.runs.retry = late  # type: ignore[method-assign, assignment]
+    supervise(context, RUN_ID)
     run = stage.run
     assert run.outcome is not None
     assert (run.status, run.outcome.reason, run.attempt) == (Status.FAILED, Reason.NON_ZERO_EXIT, 1)
