@@ -42,7 +42,7 @@ class Worker:
         self._loop("leases", lambda: self.context.leases.keep(self._stop))
         self._loop("archiver", lambda: self.context.archiver.work(self._stop))
         self._loop("nudges", lambda: self.services.nudges.listen(self.context.wakeups.on_nudge, self._stop.is_set))
-        self._loop("counts", lambda: self.services.counters.keep(self._gauges, self._stop))
+        self._loop("counts", lambda: self.services.store.counters.keep(self._gauges, self._stop))
         self._loop("ticks", lambda: keep_ticking(self.services, self._stop))
 
     def _loop(self, name: str, work: Callable[[], None]) -> None:

@@ -46,7 +46,7 @@ class AttemptEnd:
             now = self._lease.now()
             after = facts.of(transition(before, Step.END, now, outcome=end.outcome))
             entry = self._log.compose(now, Kind.END, end_event_fields(end, self._log.top.offset))
-            self._context.runs.finish(before, after, *self._log.last_chunk(entry))
+            self._context.store.runs.finish(before, after, *self._log.last_chunk(entry))
         self._log.ended(entry)
         logger.info("run %s: %s, %s", before.id, end.outcome.status, end.outcome.reason)
 
@@ -72,8 +72,8 @@ class AttemptEnd:
 
     def _queue_again(self, run: Run, outcome: Outcome) -> bool:
         """Queue the next attempt; False when somebody has asked for the run's end."""
-        former = self._lease.call_store(lambda: self._context.runs.former_attempts(run.id)) if run.attempt > 1 else []
-        row = self._lease.call_store(lambda: self._context.runs.get(run.id))
+        former = self._lease.call_store(lambda: self._context.store.attempts.former_attempts(run.id)) if run.attempt > 1 else []
+        row = self._lease.call_store(lambda: self._context.store.runs.get(run.id))
         if row is None or row.cancel_requested_at is not None:
             return False
         return self._lease.call_store(lambda: self._write_retry(run, outcome, former))
@@ -91,7 +91,7 @@ class AttemptEnd:
                 last_seq=progress.seq,
                 last_offset=progress.offset,
             )
-            if self._context.runs.retry(before, after, part, chunk, progress) is None:
+            if self._context.store.attempts.retry(before, after, part, chunk, progress) is None:
                 return False
         self._log.ended(entry)
         logger.info("run %s: attempt %d ended, %s; another follows", before.id, before.attempt, outcome.reason)

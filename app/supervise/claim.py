@@ -32,7 +32,7 @@ def supervise(context: WorkerContext, run_id: str, traceparent: str | None = Non
     if context.halt.is_set():
         raise Drained
     claimed_at, began_at = time.monotonic(), time.time()
-    run = context.runs.claim(run_id, context.process_id, context.lease_s)
+    run = context.store.leases.claim(run_id, context.process_id, context.lease_s)
     if run is None:
         return
     with context.tracer.part("claim", run, parent=traceparent, began_at=began_at):
@@ -64,16 +64,16 @@ def _log_of(context: WorkerContext, run: Run) -> RunLog:
         server = context.log.server_id() if run.token > 1 else None
     except LiveUnavailable:
         server = None
-    return adopt(run, context.log, context.chunks, server)
+    return adopt(run, context.log, context.store.log, server)
 
 
 def _after_a_fault(context: WorkerContext, run: Run) -> None:
     """Let somebody try again, or end the run when that did not help often enough."""
     try:
-        row = context.runs.get(run.id)
+        row = context.store.runs.get(run.id)
         if row is not None and row.token == run.token and run.token - run.first_token >= FAULTY_CLAIMS:
             Supervisor(context, row, _log_of(context, row)).give_up()
         else:
-            context.runs.release(run.id, run.token)
+            context.store.leases.release(run.id, run.token)
     except Fenced:
         logger.info("run %s: token %d was overtaken", run.id, run.token)

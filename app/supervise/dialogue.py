@@ -33,7 +33,7 @@ class Dialogue:
 
     def recall(self) -> None:
         """Learn what the attempt has asked before this supervisor came."""
-        questions = self._lease.call_store(lambda: self._context.questions.of_run(self._run.id))
+        questions = self._lease.call_store(lambda: self._context.store.questions.of_run(self._run.id))
         self.waiting_for = {q.asked.number for q in questions if q.attempt == self._run.attempt and q.delivered_at is None}
 
     def ask(self, ask: AskQuestion) -> bool:
@@ -41,7 +41,7 @@ class Dialogue:
         run, context = self._run, self._context
         try:
             question, _ = self._lease.call_store(
-                lambda: context.questions.ask(run.id, run.token, run.attempt, ask.asked, context.max_questions)
+                lambda: context.store.questions.ask(run.id, run.token, run.attempt, ask.asked, context.max_questions)
             )
         except LimitReached as error:
             refusal = {"id": f"reply-{ask.asked.number}", "number": ask.asked.number, "state": "refused", "value": None}
@@ -66,17 +66,17 @@ class Dialogue:
 
     def _question(self, number: int) -> Question | None:
         run = self._run
-        return self._lease.call_store(lambda: self._context.questions.get(question_id(run.id, run.attempt, number)))
+        return self._lease.call_store(lambda: self._context.store.questions.get(question_id(run.id, run.attempt, number)))
 
     def carry(self) -> None:
         """Send the agent what people answered and sent."""
         run = self._run
         if self.waiting_for:
-            for question in self._lease.call_store(lambda: self._context.questions.undelivered(run.id, run.attempt)):
+            for question in self._lease.call_store(lambda: self._context.store.questions.undelivered(run.id, run.attempt)):
                 self._send(Wire.REPLY, reply_body(question))
         if run.spec.stdin:
             # One at a time, so that a line which the agent cannot take yet is never overtaken by the next.
-            for line in self._lease.call_store(lambda: self._context.inputs.undelivered(run.id))[:1]:
+            for line in self._lease.call_store(lambda: self._context.store.inputs.undelivered(run.id))[:1]:
                 self._send(Wire.INPUT, {"id": f"input-{line.number}", "data": line.data, "eof": line.eof})
 
     def acknowledged(self, command_id: str) -> bool:
@@ -87,7 +87,7 @@ class Dialogue:
             return False
         if what == "reply":
             asked = question_id(run.id, run.attempt, int(number))
-            self._lease.call_store(lambda: self._context.questions.delivered(asked))
+            self._lease.call_store(lambda: self._context.store.questions.delivered(asked))
         elif what == "input":
-            self._lease.call_store(lambda: self._context.inputs.delivered(run.id, int(number)))
+            self._lease.call_store(lambda: self._context.store.inputs.delivered(run.id, int(number)))
         return what == "input"

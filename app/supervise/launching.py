@@ -61,7 +61,7 @@ class Launching:
         """Return the attempt with the values of its secrets, which nobody needs after the launch."""
         if not self._run.spec.secrets:
             return self._attempt
-        return replace(self._attempt, secrets=self._lease.call_store(lambda: self._context.runs.secrets(self._run.id)))
+        return replace(self._attempt, secrets=self._lease.call_store(lambda: self._context.store.secrets.secrets(self._run.id)))
 
     def _bear(self, error: LauncherUnavailable) -> None:
         """Return when it should be tried again. Raises: NotLaunched."""
@@ -87,7 +87,7 @@ class Launching:
             self._lease.log.publish()
 
     def _look_for_cancellation(self) -> None:
-        row = self._lease.call_store(lambda: self._context.runs.get(self._run.id))
+        row = self._lease.call_store(lambda: self._context.store.runs.get(self._run.id))
         if row is not None and row.cancel_requested_at is not None:
             raise NotLaunched(cancellation(replace(self._run, cancelled_by=row.cancelled_by)))
 

@@ -104,7 +104,7 @@ class Supervisor:
     def _begin(self) -> None:
         run = self._session.run
         if run.attempt > 1:
-            former = self._lease.call_store(lambda: self._context.runs.former_attempts(run.id))
+            former = self._lease.call_store(lambda: self._context.store.attempts.former_attempts(run.id))
             self._before = former[-1].last_seq
         if self._log.top.seq == self._before:
             fields: dict[str, object] = {"status": Status.STARTING.value, "attempt": run.attempt}
@@ -126,7 +126,9 @@ class Supervisor:
             return self._perform([self._session.lost()])
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle, held_up=None)
-        self._lease.call_store(lambda: self._context.runs.set_handle(run.id, run.token, handle, self._session.facts.evidence))
+        self._lease.call_store(
+            lambda: self._context.store.leases.set_handle(run.id, run.token, handle, self._session.facts.evidence)
+        )
 
     def _end_before_start(self, end: End) -> None:
         """End an attempt that must not go on; it is removed first, so that it never can."""
@@ -138,7 +140,7 @@ class Supervisor:
         run = self._session.run
         if run.let_go_at is None:
             now = self._lease.now()
-            self._lease.call_store(lambda: self._context.runs.let_go(run.id, run.token, now))
+            self._lease.call_store(lambda: self._context.store.attempts.let_go(run.id, run.token, now))
             self._session.run = replace(run, let_go_at=now)
 
     # --- the loop
@@ -201,7 +203,7 @@ class Supervisor:
         if self._log.publish():
             while self._lease.call_store(self._log.archive):
                 pass
-            if self._lease.call_store(lambda: self._context.runs.park(run.id, run.token)):
+            if self._lease.call_store(lambda: self._context.store.leases.park(run.id, run.token)):
                 raise Parked
         self._context.leases.stays(run.id, run.token)
 
@@ -221,7 +223,7 @@ class Supervisor:
 
     def _check_row(self) -> None:
         run = self._session.run
-        row = self._lease.call_store(lambda: self._context.runs.get(run.id))
+        row = self._lease.call_store(lambda: self._context.store.runs.get(run.id))
         if row is None or row.token != run.token or row.status.final:
             raise Fenced()
         self._perform(self._session.watch(row, self._lease.now()))
@@ -265,7 +267,7 @@ class Supervisor:
     def _move(self, step: Step, reason: Reason | None) -> None:
         before = self._session.run
         after = self._session.facts.of(transition(before, step, self._lease.now(), reason=reason))
-        self._session.run = self._lease.call_store(lambda: self._context.runs.save(before, after))
+        self._session.run = self._lease.call_store(lambda: self._context.store.runs.save(before, after))
         if step is Step.STOP:
             fields: dict[str, object] = {"status": Status.STOPPING.value, "attempt": after.attempt}
             self._log.add(self._lease.now(), Kind.STATUS, fields)
@@ -295,19 +297,19 @@ class Supervisor:
         if learnt.use is not None:
             return self._context.uses.put(run.id, learnt.use)
         self._session.run = facts.of(run)
-        self._lease.call_store(lambda: self._context.runs.set_evidence(run, facts.evidence))
+        self._lease.call_store(lambda: self._context.store.leases.set_evidence(run, facts.evidence))
 
     def _hold_up(self, why: str | None) -> None:
         """Keep what the start waits for, for everyone to see."""
         run = self._session.run
         if why != run.held_up:
-            self._lease.call_store(lambda: self._context.runs.hold_up(run, why))
+            self._lease.call_store(lambda: self._context.store.leases.hold_up(run, why))
             self._session.run = replace(run, held_up=why)
 
     def _recall_facts(self) -> None:
         facts, run = self._session.facts, self._session.run
         if facts.lacks(self._log.top.offset):
-            facts.recall(self._lease.call_store(lambda: self._context.chunks.read(run.id, self._before, RECALLED_EVENTS)))
+            facts.recall(self._lease.call_store(lambda: self._context.store.log.read(run.id, self._before, RECALLED_EVENTS)))
 
     # --- the end
 

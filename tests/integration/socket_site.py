@@ -57,7 +57,7 @@ class LoudHub:
         self._services = services
 
     def watch(self, run_id: str, position: Position) -> LoudCursor:
-        run = self._services.runs.get(run_id)
+        run = self._services.store.runs.get(run_id)
         return LoudCursor(list(run.spec.command) if run else [], position)
 
 

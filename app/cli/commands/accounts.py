@@ -67,7 +67,7 @@ def user_link(options: argparse.Namespace) -> int:
 
     settings = local_settings()
     services = build_services(settings)
-    link = login_link(services, SYSTEM, _user_id(services.users.by_name(options.name), options.name))
+    link = login_link(services, SYSTEM, _user_id(services.store.users.by_name(options.name), options.name))
     print(f"{base_url(settings.public_url, settings.bind)}{LINK_PATH}{link}")
     return 0
 
@@ -78,7 +78,7 @@ def token_create(options: argparse.Namespace) -> int:
     from app.wiring import build_services
 
     services = build_services(local_settings())
-    user_id = _user_id(services.users.by_name(options.user), options.user)
+    user_id = _user_id(services.store.users.by_name(options.user), options.user)
     ttl_s = None if options.days is None else options.days * 86400.0
     plain, info = issue_token(services, SYSTEM, user_id, options.name, ttl_s)
     print(f"{info.id}: shown now and never again", file=sys.stderr)
@@ -92,7 +92,7 @@ def token_list(options: argparse.Namespace) -> int:
     from app.wiring import build_services
 
     services = build_services(local_settings())
-    for info in list_tokens(services, SYSTEM, _user_id(services.users.by_name(options.user), options.user)):
+    for info in list_tokens(services, SYSTEM, _user_id(services.store.users.by_name(options.user), options.user)):
         used = "never used" if info.last_used_at is None else f"used {_day(info.last_used_at)}"
         ends = "no end" if info.expires_at is None else f"until {_day(info.expires_at)}"
         print(f"{info.id}  {info.prefix}…  {ends:17} {used:16} {info.name}")

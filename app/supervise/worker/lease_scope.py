@@ -72,6 +72,6 @@ class LeaseScope:
         try:
             while self.log.publish() and self.log.archive():
                 pass
-            self.context.runs.release(self.run_id, self.token)
+            self.context.store.leases.release(self.run_id, self.token)
         except StoreUnavailable as error:
             logger.warning("run %s: not released, its lease runs out instead: %s", self.run_id, error)

@@ -10,10 +10,7 @@ from dataclasses import dataclass, field
 from app.domain.ports import EventLog, Launcher, Uses
 from app.domain.runs.retry import Retries
 from app.domain.tracing import NoTracer, Tracer
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
+from app.store.store import Store
 from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.log.archiver import Archiver
 from app.supervise.worker.leases import Leases
@@ -49,10 +46,7 @@ class WorkerContext:
     process_id: str
     lease_s: float
     max_questions: int
-    runs: RunStore
-    chunks: ChunkStore
-    questions: QuestionStore
-    inputs: InputStore
+    store: Store
     log: EventLog
     uses: Uses
     launcher: Launcher

@@ -23,7 +23,7 @@ def show_gates() -> Response:
     """Show the queue as a whole."""
     parsing.query(NoQuery)
     queue_admin.require_admin(current_person())
-    return answer(gates_resource(context().services.runs.gates()))
+    return answer(gates_resource(context().services.store.queue_admin.gates()))
 
 
 @bp.patch("/v1/admin/queue")

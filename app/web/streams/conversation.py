@@ -128,7 +128,7 @@ class _Commands:
         return failure(command.id, error)
 
     def _count(self, code: str) -> None:
-        self._watch.services.counters.note(REFUSALS.count(code))
+        self._watch.services.store.counters.note(REFUSALS.count(code))
 
     def _carry_out(self, person: Person, command: Command) -> dict[str, object]:
         services, run_id = self._watch.services, self._watch.run.id

@@ -34,6 +34,6 @@ class Recheck:
         person = still_valid(self._services, self._held)
         if person is None:
             raise Unauthenticated()
-        if not person.may_see(self._run) or not self._services.runs.exists(self._run.id):
+        if not person.may_see(self._run) or not self._services.store.retention.exists(self._run.id):
             raise NotFound()
         return person

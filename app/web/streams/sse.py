@@ -55,7 +55,7 @@ def _told_all(run_id: str, position: Position) -> bool:
     """Say whether nothing will ever follow. A browser connects again after every end, until it is told 204."""
     if position.seq == 0:
         return False
-    standing = context().services.chunks.standing(run_id)
+    standing = context().services.store.log.standing(run_id)
     return standing is not None and standing.ended and position.seq >= standing.seq
 
 

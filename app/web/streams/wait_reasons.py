@@ -41,7 +41,7 @@ class Waits:
                 return known[1]
             if len(self._known) >= MAX_KEPT:
                 self._known.clear()
-        run: Run | None = self._services.runs.get(run_id)
+        run: Run | None = self._services.store.runs.get(run_id)
         standing: Standing = (False, None)
         if run is not None and run.status in NOT_STARTED:
             moment = self._within(FRESH_S * 0.9) if run.status is Status.QUEUED else None

@@ -37,5 +37,5 @@ def test_a_stream_is_rechecked(
 ) -> None:
     monkeypatch.setattr(permission_check, "EVERY_S", -1.0)
     monkeypatch.setattr(permission_check, "still_valid", lambda services, held: who())
-    services = cast(Any, SimpleNamespace(runs=SimpleNamespace(exists=lambda run_id: there())))
+    services = cast(Any, SimpleNamespace(store=SimpleNamespace(retention=SimpleNamespace(exists=lambda run_id: there()))))
     assert sse._may_go_on(permission_check.Recheck(services, cast(Any, None), make_run())) is passed

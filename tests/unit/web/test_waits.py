@@ -24,12 +24,12 @@ def site(tmp_path: Path) -> Site:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
     """Every look at the whole queue."""
     made: list[Moment] = []
-    monkeypatch.setattr(queries, "moment", lambda services: made.append(Moment(services.runs.line(), ())) or made[-1])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(queries, "moment", lambda services: made.append(Moment(services.store.queue.line(), ())) or made[-1])  # type: ignore[func-returns-value]
     return made
 
 
 def queued(site: Site) -> Run:
-    run = site.services.runs.get(site.submit()["id"])
+    run = site.services.store.runs.get(site.submit()["id"])
     assert run is not None
     return run
 
@@ -56,7 +56,7 @@ def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment]
 
 def test_a_run_that_is_not_queued_costs_no_look(site: Site, looks: list[Moment]) -> None:
     run = queued(site)
-    site.services.runs.dispatch_next(Limits())
-    started = site.services.runs.get(run.id)
+    site.services.store.queue.dispatch_next(Limits())
+    started = site.services.store.runs.get(run.id)
     assert started is not None and Waits(site.services).of_run(started) is None
     assert looks == []
