@@ -80,7 +80,9 @@ class Run:
             if any(map(_on_cluster, stages)):
                 self.preparing = background.submit(self.ground.prepare, FOLDER / "cluster-images.log")
             for number, stage in enumerate(stages):
-                if not _on_cluster(stage) or self._has_cluster():
+                ready = _on_cluster(stage) and self._has_cluster()
+                self.stage.gently = self.preparing is not None
+                if ready or not _on_cluster(stage):
                     self.results += self.stage.run([*lint, *map(self._job, stage)])
                 lint = []
                 if not any(map(_on_cluster, stages[number + 1 :])):
