@@ -12,13 +12,11 @@ from app.domain.runs.evidence import phases, sentence
 from app.domain.runs.question import QuestionState
 from app.domain.runs.run import Priority, Run
 from app.service import artefacts, queries
-from app.web.api.artefact_shapes import address
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages import schema_form
 from app.web.pages.output import tail
 from app.web.pages.site import page, pages
-from app.web.streams.wait_reasons import waits
 
 SHOWN_FILES = 50
 
@@ -52,7 +50,7 @@ def run_values(run_id: str) -> dict[str, Any]:
     questions = queries.questions(services, person, run_id)
     return {
         "run": run,
-        "wait": waits().of_run(run),
+        "wait": context().wait_reasons.of_run(run),
         "attempts": queries.attempts(services, run) if run.attempt > 1 else [],
         "use": queries.use_of(services, run),
         "evidence": _evidence(run) if run.status.final else "",

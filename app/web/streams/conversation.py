@@ -18,13 +18,14 @@ from app.domain.runs.run import Run
 from app.live.cursor import Cursor
 from app.service.runs import answer, cancel, stdin
 from app.service.services import Services
-from app.web.api.resources import question_resource, run_summary
-from app.web.api.schemas import AnswerFrame, CancelFrame, InputFrame
+from app.web.api.questions import question_resource
+from app.web.api.runs.resources import run_summary
 from app.web.auth import Credential
 from app.web.streams.connection import Wire, WireClosed
+from app.web.streams.frames import AnswerFrame, CancelFrame, InputFrame
 from app.web.streams.permission_check import Recheck
 from app.web.streams.protocol import Code, Command, Out, Refusal, Session, Violation, failure, parse_command, success
-from app.web.streams.wait_reasons import NOT_STARTED, Standing
+from app.web.wait_reasons import NOT_STARTED, StartState
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +43,7 @@ class Watch:
     run: Run
     credential: Credential
     cursor: Cursor
-    wait_of: Callable[[str], Standing]
+    wait_of: Callable[[str], StartState]
 
 
 def converse(watch: Watch, wire: Wire) -> None:

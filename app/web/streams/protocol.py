@@ -15,10 +15,10 @@ from app.domain.errors import BadRequest, InvalidInput, PodwireError
 from app.domain.runs.events import Position
 from app.live.batch import Batch, Reset, text_frame
 from app.service.queries import Wait
-from app.web.api.resources import RunSummary
-from app.web.api.schemas import AnswerFrame, CancelFrame, InputFrame, PingFrame
+from app.web.api.runs.resources import RunSummary
 from app.web.errors import fields_of
 from app.web.parsing import field_errors, json_object
+from app.web.streams.frames import AnswerFrame, CancelFrame, InputFrame, PingFrame
 
 # Said when what was in the way of a start is so no more.
 BEGINS = Wait(None, "It is being started.")

@@ -15,10 +15,10 @@ from app.live.batch import Batch, Reset
 from app.live.cursor import Cursor
 from app.service import queries
 from app.web import parsing
-from app.web.api.schemas import StreamQuery
 from app.web.auth import credential, current_person
 from app.web.context import context
 from app.web.streams.drain import Drain
+from app.web.streams.frames import StreamQuery
 from app.web.streams.permission_check import Recheck
 from app.web.streams.websocket import enter
 

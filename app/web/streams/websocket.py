@@ -19,14 +19,13 @@ from app.domain.runs.events import Position
 from app.live.cursor import Cursor
 from app.service import queries
 from app.web import parsing
-from app.web.api.schemas import StreamQuery
 from app.web.auth import check_origin, credential, current_person
 from app.web.context import WebContext, context
 from app.web.streams.connection import Wire, check_handshake
 from app.web.streams.conversation import Watch, converse
+from app.web.streams.frames import StreamQuery
 from app.web.streams.protocol import Code
 from app.web.streams.registry import Place
-from app.web.streams.wait_reasons import Waits, waits
 
 logger = logging.getLogger(__name__)
 
@@ -95,14 +94,7 @@ class Upgrades:
 def register(app: Flask) -> None:
     """Add the address and the layer."""
     app.register_blueprint(bp)
-    app.extensions["podwire.waits"] = Waits(context_of(app).services)
     app.wsgi_app = Upgrades(app.wsgi_app)  # type: ignore[method-assign]
-
-
-def context_of(app: Flask) -> WebContext:
-    """Return the application's context, outside of a request."""
-    site: WebContext = app.extensions["podwire"]
-    return site
 
 
 @bp.get("/v1/runs/<run:run_id>/stream", websocket=True)
@@ -114,7 +106,7 @@ def stream(run_id: str) -> Response:
     position = Position.parse(parsing.query(StreamQuery).position)
     run = queries.show(context().services, person, run_id)
     place, cursor = enter(person, run_id, position)
-    watch = Watch(context().services, run, held, cursor, waits().of)
+    watch = Watch(context().services, run, held, cursor, context().wait_reasons.of_id)
     request.environ[_UPGRADE] = Upgrade(context(), watch, place)
     return Response(status=101)
 

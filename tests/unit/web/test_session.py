@@ -11,8 +11,8 @@ from app.domain.errors import LimitReached
 from app.domain.runs.events import Position
 from app.live.batch import Reset, make_batch, nothing_more
 from app.service.queries import Wait
-from app.web.api.schemas import AnswerFrame, InputFrame
 from app.web.quantities import cores, duration_s, size_bytes
+from app.web.streams.frames import AnswerFrame, InputFrame
 from app.web.streams.protocol import Code, Out, Refusal, Session, Violation, failure, parse_command, success
 
 END = b'{"epoch":1,"seq":2,"kind":"end"}'
