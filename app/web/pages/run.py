@@ -12,6 +12,7 @@ from app.domain.runs.evidence import phases, sentence
 from app.domain.runs.question import QuestionState
 from app.domain.runs.run import Priority, Run
 from app.service import artefacts, queries
+from app.web.api.artefacts import download_url
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages import schema_form
@@ -72,7 +73,7 @@ def _artefacts(run: Run) -> dict[str, Any]:
         except ArtefactsRemoved as error:
             return {"artefacts": None, "artefacts_gone": error.detail}
     some = found is not None and found.holding is not None and (found.files or found.holding.message)
-    return {"artefacts": found if some else None, "artefacts_gone": "", "address": address}
+    return {"artefacts": found if some else None, "artefacts_gone": "", "download_url": download_url}
 
 
 def _evidence(run: Run) -> str:
