@@ -15,7 +15,8 @@ from app.web.api.runs import views as runs
 from app.web.context import WebContext
 from app.web.streams import sse, websocket
 from app.web.streams.drain import Drain
-from app.web.streams.registry import Sockets
+from app.web.streams.registry import StreamRegistry
+from app.web.streams.sock import sock
 from app.web.wait_reasons import WaitReasonCache
 from config.settings import Settings
 
@@ -40,15 +41,15 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     app = Flask("app.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
-    sockets = Sockets(settings.max_sockets, settings.max_sockets_per_user)
-    app.extensions["podwire"] = WebContext(services, hub, settings, Drain(sockets, settings.drain_s), WaitReasonCache(services))
+    registry = StreamRegistry(settings.max_sockets, settings.max_sockets_per_user)
+    app.extensions["podwire"] = WebContext(services, hub, settings, Drain(registry, settings.drain_s), WaitReasonCache(services))
     app.url_map.converters.update(run=RunId, question=QuestionId, artefact=artefacts.ArtefactName)
     app.url_map.redirect_defaults = False
     errors.register(app)
     auth.register(app)
-    for module in (runs, questions, queue, audit, people, limits, output, artefacts, sse, health, openapi):
+    for module in (runs, questions, queue, audit, people, limits, output, artefacts, websocket, sse, health, openapi):
         app.register_blueprint(module.bp)
-    websocket.register(app)
+    sock.init_app(app)
     pages.register(app)
     app.after_request(_harden)
     app.before_request(_work_for)
