@@ -93,7 +93,7 @@ def create() -> Flask:
         connection.send(f"{name} {has_request_context() or has_app_context()}")
         while (text := connection.receive()) != "leave":
             # Much is sent at once for a few bytes, so that one write rarely takes all of it.
-            connection.send(text * 200_000 if text.startswith("much") else text)
+            connection.send(text * 2_000_000 if text.startswith("much") else text)
 
     return app
 
