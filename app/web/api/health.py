@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response
+from pydantic import BaseModel
 
 from app.domain.errors import PodwireError
 from app.domain.metrics import DEGRADED, DRAINING, PROCESSES, STREAMS, Metric
 from app.service.metrics import Sample, collect
 from app.web.api.answers import answer
-from app.web.api.resources import Liveness, Readiness
 from app.web.context import WebContext, context
 
 bp = Blueprint("health", __name__)
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether the process should get requests."""
+
+    status: str
+    database: str
+    live: str
+    draining: bool
 
 
 @bp.get("/livez")

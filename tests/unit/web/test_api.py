@@ -15,7 +15,7 @@ from app.domain.runs.question import parse_asked
 from app.domain.runs.run import Progress
 from app.domain.runs.spec import SpecLimits
 from app.store.log.chunks import Chunk
-from app.web.api.schemas import run_request
+from app.web.api.runs.requests import run_request
 from tests.unit.web.doubles import Site
 
 ABSENT = "r" + "a" * 19

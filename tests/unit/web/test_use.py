@@ -9,7 +9,7 @@ from app.domain.runs.evidence import Evidence
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
 from app.domain.runs.usage import Use
-from app.web.api.resources import evidence_resource
+from app.web.api.runs.resources import evidence_resource
 from tests.unit.web.doubles import Site
 
 USE = Use(attempt=1, at=1700000000.25, memory_bytes=100, peak_memory_bytes=200, cpu_seconds=1.5, cpu_cores=0.25)
