@@ -1,6 +1,6 @@
 """Requests to a Podwire service over HTTP, with its errors as exceptions: what is asked for, and what is tried again.
 
-How a request travels is in transport.py, which is loaded by the first one, so that the command starts quickly. Streams are in stream.py.
+How one travels is in transport.py, which the first one loads, so that the command starts quickly. Streams are in stream.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-from app.cli.client.follow import retry_delay_s
+from app.cli.client.backoff import retry_delay_s
 from app.cli.errors import NobodyThere, Refused, Stop, Unreachable
 from app.domain.ids import is_run_id
 
@@ -142,6 +142,11 @@ def rows(page: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
     """Return the list that a page holds."""
     listed = page.get("items")
     return [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+
+
+def as_row(value: object) -> Mapping[str, object]:
+    """Return a part of an answer that should be an object; an empty one when it is none."""
+    return value if isinstance(value, dict) else {}
 
 
 def _parse(body: bytes) -> dict[str, object]:

@@ -5,7 +5,6 @@ The order of starting and stopping is here; processes are kept by child_processe
 
 from __future__ import annotations
 
-import argparse
 import os
 import signal
 import sys
@@ -23,13 +22,14 @@ from app.cli.client.follow import Follower
 from app.cli.client.http import Api, Target
 from app.cli.client.stream import watch
 from app.cli.client.target import CLIENT_FILE, read_target, save_target, state_folder
-from app.cli.commands.accounts import LINK_PATH, base_url
-from app.cli.commands.components import web_words, worker_words
+from app.cli.component_words import web_words, worker_words
 from app.cli.embedded.child_processes import Processes, Program
 from app.cli.embedded.example import example_run
 from app.cli.embedded.redis_server import configure, find_program
 from app.cli.embedded.state import State, choose_port, embedded_settings, prepare, save_settings
 from app.cli.errors import Stop, Unreachable
+from app.cli.grammar import command, files, option
+from app.cli.local_accounts import base_url, sign_in_url
 from app.cli.terminal.console import Console
 from app.cli.terminal.view import EXIT_CANCELLED, BytesView, end_sentence, exit_code
 from app.domain.errors import PodwireError
@@ -42,6 +42,7 @@ from app.wiring import build_services
 from config.settings import PREFIX, Settings
 
 EXAMPLE_TOKEN_S = 3600.0
+_FOLDER = "folder of the database and all else (default: $PODWIRE_HOME, else ./var)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,32 +55,45 @@ class Started:
     target: Target
 
 
-def up(options: argparse.Namespace) -> int:
-    """Start, show the first run, serve until told to stop. Returns the first run's exit code with --once, else 0."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """How it is to be started. `once` = stop after the first run, with its exit code."""
+
+    once: bool
+    port: int | None
+    no_example: bool
+
+
+@command("up")
+@option("--once", is_flag=True, help="stop after the first run and exit with its exit code")
+@option("--port", type=int, help="port to serve on at 127.0.0.1 (default 8080; 0 = any free one)")
+@option("--state", metavar="DIR", shell_complete=files, help=_FOLDER)
+@option("--no-example", is_flag=True, help="start without the first run")
+def up(state: str | None, once: bool, port: int | None, no_example: bool) -> int:
+    """Start everything on this machine, show a first run, serve until Ctrl-C."""
     # Everything that is made from here on belongs to this user alone.
     os.umask(0o077)
-    folder = Path(options.state).resolve() if options.state else state_folder()
-    state = prepare(folder)
-    state.lock()
+    folder = prepare(Path(state).resolve() if state else state_folder())
+    folder.lock()
     try:
-        return _locked(options, state)
+        return _locked(Wishes(once=once, port=port, no_example=no_example), folder)
     finally:
-        state.unlock()
+        folder.unlock()
 
 
-def _locked(options: argparse.Namespace, state: State) -> int:
-    port = choose_port(options.port)
+def _locked(wishes: Wishes, state: State) -> int:
+    port = choose_port(wishes.port)
     redis_words, redis_url = _redis(state)
     settings = embedded_settings(state, port, redis_url, os.environ)
     processes = Processes(_child_environment(settings), state.path("log"))
     with _signals() as signals:
         try:
             started = _start(state, settings, redis_words, processes)
-            return _serve(options, started, processes)
+            return _serve(wishes, started, processes)
         except KeyboardInterrupt:
             if processes.broken.is_set():
                 raise Stop(processes.fault) from None
-            return EXIT_CANCELLED if options.once else 0
+            return EXIT_CANCELLED if wishes.once else 0
         finally:
             signals.hold_back()
             _say("stopping ...")
@@ -104,19 +118,19 @@ def _start(state: State, settings: Settings, redis_words: list[str] | None, proc
     give_up = partial(os.kill, os.getpid(), signal.SIGTERM)
     threading.Thread(target=processes.watch, args=(give_up,), name="processes", daemon=True).start()
     save_settings(state, settings)
-    state.note_holder(f"process {os.getpid()}, {base_url(settings.public_url, settings.bind)}/")
+    state.note_holder(f"process {os.getpid()}, {base_url(settings)}/")
     services = build_services(settings)
     link, admin = _admin(services)
-    print(f"Podwire serves at {base_url(settings.public_url, settings.bind)}/ (data in {state.folder})")
-    print(f"Sign in once with {base_url(settings.public_url, settings.bind)}{LINK_PATH}{link}", flush=True)
+    print(f"Podwire serves at {base_url(settings)}/ (data in {state.folder})")
+    print(f"Sign in once with {sign_in_url(settings, link)}", flush=True)
     return Started(settings, services, admin, _own_target(state, services, admin, target.url))
 
 
-def _serve(options: argparse.Namespace, started: Started, processes: Processes) -> int:
+def _serve(wishes: Wishes, started: Started, processes: Processes) -> int:
     first = not started.services.runs.list(None, limit=1)
-    if options.once or (first and not options.no_example):
-        code = _example(started, unattended=options.once or not sys.stdin.isatty())
-        if options.once:
+    if wishes.once or (first and not wishes.no_example):
+        code = _example(started, unattended=wishes.once or not sys.stdin.isatty())
+        if wishes.once:
             return code
     _say("serving; Ctrl-C stops everything")
     while not processes.broken.wait(3600):
