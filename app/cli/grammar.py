@@ -25,6 +25,13 @@ class Command(click.Command):
         """Read the words. Raises: UsageError."""
         return super().parse_args(ctx, args if ctx.resilient_parsing else canonical(ctx, args))
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        """Offer the options, as long as they may still follow."""
+        arguments = [param for param in self.params if isinstance(param, click.Argument)]
+        if not ctx.allow_interspersed_args and any(ctx.params.get(param.name or "") for param in arguments):
+            return files(ctx, arguments[-1], incomplete)
+        return super().shell_complete(ctx, incomplete)
+
 
 class Group(click.Group):
     """A command of commands. Without one it says that one is missing, on stderr."""
