@@ -16,7 +16,7 @@ _LANGUAGES = {".py": "python", ".sh": "bash", ".bash": "bash", ".js": "node", ".
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
+class RunOptions:
     """The words of `podwire run`: its options, and in `words` all from SCRIPT on, or from the `--` that no script precedes."""
 
     words: Sequence[str] = ()
@@ -40,46 +40,46 @@ class Wishes:
     stdin: bool = False
 
 
-def submission(wishes: Wishes) -> dict[str, object]:
+def submission(options: RunOptions) -> dict[str, object]:
     """Return the body of the request. Raises: Stop for what cannot be read here."""
-    body: dict[str, object] = {"priority": wishes.priority, "stdin": wishes.stdin}
-    body |= _code(wishes)
+    body: dict[str, object] = {"priority": options.priority, "stdin": options.stdin}
+    body |= _code(options)
     for name in _AMOUNTS:
-        if getattr(wishes, name) is not None:
-            body[name] = getattr(wishes, name)
-    if env := _environment(wishes):
+        if getattr(options, name) is not None:
+            body[name] = getattr(options, name)
+    if env := _environment(options):
         body["env"] = env
-    if wishes.retry or wishes.max_attempts is not None:
-        body["retry"] = {"max_attempts": wishes.max_attempts, "reasons": list(wishes.retry)}
-    if wishes.label:
-        body["labels"] = dict(wishes.label)
-    if wishes.file:
-        body["files"] = {Path(path).name: read_text(path) for path in wishes.file}
+    if options.retry or options.max_attempts is not None:
+        body["retry"] = {"max_attempts": options.max_attempts, "reasons": list(options.retry)}
+    if options.label:
+        body["labels"] = dict(options.label)
+    if options.file:
+        body["files"] = {Path(path).name: read_text(path) for path in options.file}
     return body
 
 
-def _environment(wishes: Wishes) -> dict[str, object]:
-    env: dict[str, object] = dict(wishes.env)
-    for name in wishes.secret_env:
+def _environment(options: RunOptions) -> dict[str, object]:
+    env: dict[str, object] = dict(options.env)
+    for name in options.secret_env:
         if name not in os.environ:
             raise Stop(f"--secret-env {name}: there is no variable {name} in the environment of this command.")
         env[name] = {"value": os.environ[name], "secret": True}
-    for name, path in wishes.secret_env_file:
+    for name, path in options.secret_env_file:
         env[name] = {"value": read_text(path).removesuffix("\n"), "secret": True}
     return env
 
 
-def _code(wishes: Wishes) -> dict[str, object]:
-    image = {"image": wishes.image} if wishes.image else {}
-    words = list(wishes.words)
+def _code(options: RunOptions) -> dict[str, object]:
+    image = {"image": options.image} if options.image else {}
+    words = list(options.words)
     if words in ([], ["--"]):
         raise Stop("Say what to run: podwire run script.py, or podwire run -- command words")
     if words[0] == "--":
         return {"command": words[1:], **image}
     path, args = words[0], words[1:]
-    if path == "-" and wishes.stdin:
+    if path == "-" and options.stdin:
         raise Stop("The script cannot be read from stdin together with --stdin.")
-    language = wishes.language or _LANGUAGES.get(Path(path).suffix.lower())
+    language = options.language or _LANGUAGES.get(Path(path).suffix.lower())
     if language is None:
         raise Stop(f"The language of {path} is not known from its name; say it with --language.")
     script = sys.stdin.read() if path == "-" else read_text(path)

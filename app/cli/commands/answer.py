@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,7 +13,9 @@ from app.cli.client.target import find_target
 from app.cli.errors import Stop
 from app.cli.grammar import command, json_option
 from app.cli.terminal.output import print_json
-from app.cli.terminal.prompt import Prompt
+
+if TYPE_CHECKING:
+    from app.cli.terminal.prompt import Prompt
 
 
 @command("answer")
@@ -37,6 +40,8 @@ def answer(question: str, value: str | None, as_json: bool) -> int:
 
 
 def _find_question(api: Api, question_id: str) -> Prompt:
+    from app.cli.terminal.prompt import Prompt
+
     for row in rows(api.get(f"{run_path(question_id.split('-')[0])}/questions")):
         if row.get("id") == question_id:
             return Prompt.of(row)

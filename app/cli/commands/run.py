@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from app.cli.client.http import Api
-from app.cli.client.submission import Wishes, submission
+from app.cli.client.submission import RunOptions, submission
 from app.cli.client.target import find_target
 from app.cli.grammar import command, files, json_option, option
 from app.domain.runs.run import Priority
@@ -71,10 +71,10 @@ def env_name(text: str) -> str:
 @click.argument("words", nargs=-1, metavar="SCRIPT [ARG...] | -- COMMAND [ARG...]", shell_complete=files)
 def run(detach: bool, as_json: bool, **given: Any) -> int:
     """Run a script, or a command after --, and follow it to its end."""
-    wishes = Wishes(**given)
+    options = RunOptions(**given)
     target = find_target()
     api = Api(target)
-    created = api.submit(submission(wishes))
+    created = api.submit(submission(options))
     run_id = str(created["id"])
     if detach:
         print(json.dumps(created) if as_json else run_id)
@@ -84,6 +84,6 @@ def run(detach: bool, as_json: bool, **given: Any) -> int:
     from app.cli.terminal.view import BytesView, JsonView
 
     asks = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
-    console = Console(api, run_id, asks=asks, feeds=wishes.stdin)
+    console = Console(api, run_id, asks=asks, feeds=options.stdin)
     print(f"podwire: {run_id}", file=sys.stderr, flush=True)
     return follow(target, run_id, console, JsonView(console) if as_json else BytesView(console))

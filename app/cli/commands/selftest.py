@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,8 +25,9 @@ from app.domain.errors import Conflict, PodwireError
 from app.domain.person import Person
 from app.domain.runs.events import Kind
 from app.domain.runs.run import Status
-from app.store.accounts.users import UserStore
-from app.store.engine import make_engine
+
+if TYPE_CHECKING:
+    from app.store.accounts.users import UserStore
 
 USER = "selftest"
 ANSWER = "green"
@@ -93,6 +95,9 @@ class Answerer:
 @option("--within", type=float, default=180, metavar="SECONDS", help="how long that may take (default 180)")
 def selftest(url: str, within: float) -> int:
     """Send a real run through the service and answer its question, on the server."""
+    from app.store.accounts.users import UserStore
+    from app.store.engine import make_engine
+
     # Not all services: this needs the database alone, and no rights on the cluster.
     users = UserStore(make_engine(local_settings().database_url, pool_size=1))
     token, info = users.create_token(_user(users).id, "selftest", within + TOKEN_EXTRA_S)

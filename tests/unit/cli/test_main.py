@@ -24,6 +24,7 @@ HEAVY = (
     "celery",
     "kubernetes",
     "pydantic",
+    "jsonschema",
     "urllib.request",
     "websocket",
     "importlib.metadata",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.client.http import Target
-from app.cli.client.submission import Wishes, submission
+from app.cli.client.submission import RunOptions, submission
 from app.cli.client.target import credentials_path, find_target, save_target
 from app.cli.commands.run import run
 from app.cli.errors import Stop
@@ -19,7 +19,7 @@ from app.cli.terminal.view import answer_sentence, end_sentence, exit_code
 
 def submitted(*words: str) -> dict[str, object]:
     given = run.make_context("run", list(words)).params
-    return submission(Wishes(**{name: value for name, value in given.items() if name not in ("detach", "as_json")}))
+    return submission(RunOptions(**{name: value for name, value in given.items() if name not in ("detach", "as_json")}))
 
 
 @pytest.fixture
