@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from app.cli.commands.components import web_words, worker_words
+from app.cli.component_words import web_words, worker_words
 from app.domain.person import Person, Role
 from app.store.accounts.users import UserStore
 from app.store.engine import make_engine

@@ -5,7 +5,6 @@ Rules only, no socket and no terminal: frames in, what to show out. Every progra
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +13,6 @@ from enum import Enum
 from app.domain.runs.events import Kind, Position, output_bytes
 
 Event = dict[str, object]
-BACKOFF_BASE_S = 0.5
-BACKOFF_CAP_S = 20.0
 
 
 class ProtocolFault(Exception):
@@ -177,15 +174,6 @@ def after_close(code: int | None, follower: Follower) -> After:
 def explain_close(code: int | None) -> str:
     """Return the sentence for a code after which there is no way on."""
     return _REFUSALS.get(code or 0, "The server ended the stream.")
-
-
-def retry_delay_s(failures: int, random_share: float | None = None) -> float:
-    """Return how long to wait before the next try: full jitter, so that many watchers do not come back at once.
-
-    See "Exponential Backoff And Jitter" (M. Brooker, 2015).
-    """
-    share = random.random() if random_share is None else random_share
-    return share * float(min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 16)))
 
 
 def _identity(event: Event) -> str:

@@ -1,28 +1,29 @@
-"""Requests to a Podwire service over HTTP, with its errors as exceptions. The only module of the command line that speaks HTTP.
+"""Requests to a Podwire service over HTTP, with its errors as exceptions: what is asked for, and what is tried again.
 
-Standard library only, so that the command starts quickly. Streams are in app.cli.client.stream.
+How one travels is in transport.py, which the first one loads, so that the command starts quickly. Streams are in stream.py.
 """
 
 from __future__ import annotations
 
-import http.client
 import json
 import time
-import urllib.error
-import urllib.request
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
-from app.cli.client.follow import retry_delay_s
+from app.cli.client.backoff import retry_delay_s
 from app.cli.errors import NobodyThere, Refused, Stop, Unreachable
 from app.domain.ids import is_run_id
 
+if TYPE_CHECKING:
+    from http.client import HTTPResponse
+
 TIMEOUT_S = 30.0
 TRIES = 5
-_CHUNK = 64 * 1024
+CHUNK = 64 * 1024
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -78,7 +79,7 @@ class Api:
     def raw(self, path: str) -> Iterator[bytes]:
         """Yield the body of a resource, piece by piece."""
         with self._open("GET", path, None, {}) as response:
-            while piece := response.read(_CHUNK):
+            while piece := response.read(CHUNK):
                 yield piece
 
     def text(self, path: str) -> tuple[int, str]:
@@ -105,25 +106,12 @@ class Api:
             time.sleep(retry_delay_s(failures))
         raise Unreachable()
 
-    @contextmanager
-    def _open(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> Iterator[http.client.HTTPResponse]:
-        request = urllib.request.Request(self.target.url.rstrip("/") + path, data=body, method=method, headers=dict(headers))
-        request.add_header("Authorization", f"Bearer {self.target.token}")
-        request.add_header("Accept", "application/json, application/problem+json, */*")
-        if body is not None:
-            request.add_header("Content-Type", "application/json")
-        try:
-            with _opener(self.target).open(request, timeout=TIMEOUT_S) as response:
-                yield response
-        except urllib.error.HTTPError as error:
-            with error:
-                raise refusal(error.code, error.read(_CHUNK), self.target.url) from error
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ConnectionRefusedError) and self.target.is_local:
-                raise NobodyThere(f"Nothing answers at {self.target.url}; start it with: podwire up") from error
-            raise Unreachable(f"{self.target.url} cannot be reached: {error.reason}.") from error
-        except (OSError, http.client.HTTPException) as error:
-            raise Unreachable(f"The connection to {self.target.url} broke: {error or type(error).__name__}.") from error
+    def _open(
+        self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+    ) -> AbstractContextManager[HTTPResponse]:
+        from app.cli.client.transport import opened
+
+        return opened(self.target, method, path, body, headers)
 
 
 def run_path(run_id: str) -> str:
@@ -135,9 +123,11 @@ def run_path(run_id: str) -> str:
 
 def refusal(status: int, body: bytes, url: str) -> Refused:
     """Return the error for an answer that is not a success."""
+    from http.client import responses
+
     problem = _parse(body)
     hint = " Sign in with: podwire login" if status == 401 else ""
-    refused = Refused(status, problem, f"{url} answered {status} {http.client.responses.get(status, '')}".rstrip() + ".")
+    refused = Refused(status, problem, f"{url} answered {status} {responses.get(status, '')}".rstrip() + ".")
     refused.detail += hint
     return refused
 
@@ -148,21 +138,20 @@ def with_query(path: str, query: Mapping[str, object]) -> str:
     return f"{path}?{urlencode(given, doseq=True)}" if given else path
 
 
+def rows(page: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
+    """Return the list that a page holds."""
+    listed = page.get("items")
+    return [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+
+
+def as_row(value: object) -> Mapping[str, object]:
+    """Return a part of an answer that should be an object; an empty one when it is none."""
+    return value if isinstance(value, dict) else {}
+
+
 def _parse(body: bytes) -> dict[str, object]:
     try:
         value = json.loads(body)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Redirects are errors: following one could hand the token to another host."""
-
-    def redirect_request(self, *args: object, **kwargs: object) -> None:
-        """Follow none."""
-
-
-def _opener(target: Target) -> urllib.request.OpenerDirector:
-    proxies = urllib.request.ProxyHandler({}) if target.is_local else urllib.request.ProxyHandler()
-    return urllib.request.build_opener(proxies, _NoRedirect)

@@ -16,7 +16,8 @@ from urllib.parse import quote, urlsplit
 
 import websocket
 
-from app.cli.client.follow import After, Event, Follower, Item, ProtocolFault, after_close, explain_close, retry_delay_s
+from app.cli.client.backoff import retry_delay_s
+from app.cli.client.follow import After, Event, Follower, Item, ProtocolFault, after_close, explain_close
 from app.cli.client.http import Target, refusal
 from app.cli.errors import Refused, Unreachable
 

@@ -27,7 +27,9 @@ def find_target(environ: Mapping[str, str] | None = None) -> Target:
             raise Stop(f"There is no token for {url}: set PODWIRE_TOKEN, or sign in with: podwire login {url}")
         return Target(url.rstrip("/"), token)
     local = read_target(state_folder(env) / CLIENT_FILE)
-    found = local or saved if env.get("PODWIRE_HOME") else saved or local
+    # Who names the embedded service's folder means that service; otherwise the one that was signed in to goes first.
+    in_order = (local, saved) if env.get("PODWIRE_HOME") else (saved, local)
+    found = next((each for each in in_order if each is not None), None)
     if found is None:
         raise Stop("No service is known: start one with podwire up, or sign in to one with: podwire login URL")
     token = env.get("PODWIRE_TOKEN")

@@ -1,1 +1,1 @@
-"""The commands of `podwire`, one subject a module. Only the module of the command that was called is loaded."""
+"""The commands of `podwire`, one a module. Only the module of the command that was called is loaded."""

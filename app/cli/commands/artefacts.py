@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from typing import BinaryIO
 from urllib.parse import quote
 
-from app.cli.client.http import Api, run_path, with_query
+import click
+
+from app.cli.client.http import Api, rows, run_path, with_query
 from app.cli.client.target import find_target
-from app.cli.commands.queries import rows
 from app.cli.errors import Stop
+from app.cli.grammar import command, files, json_option, option
+from app.cli.terminal.harmless import shown
+from app.cli.terminal.output import print_json, progress
 from app.domain.humanize import size
 
 
-def artefacts(options: argparse.Namespace) -> int:
-    """Print the list, or write one file to stdout or to the file that is named."""
+@command("artefacts")
+@click.argument("run", metavar="RUN")
+@click.argument("name", required=False, metavar="[NAME]", help="the file to fetch, to stdout")
+@option("-o", "--output", metavar="FILE", shell_complete=files, help="write it to this file")
+@option("--attempt", type=int, help="of which attempt (default: the last that left any)")
+@json_option()
+def artefacts(run: str, name: str | None, output: str | None, attempt: int | None, as_json: bool) -> int:
+    """List the files that a run left to be kept, or fetch one."""
     api = Api(find_target())
-    if options.path:
-        return _fetch(api, options)
-    path = run_path(options.run) + "/artefacts"
-    pages = list(_pages(api, path, options.attempt))
-    files = [row for page in pages for row in rows(page)]
-    if options.json:
-        print(json.dumps({**pages[-1], "items": files}, ensure_ascii=False, indent=2))
+    path = run_path(run) + "/artefacts"
+    if name:
+        return _fetch(api, with_query(f"{path}/{quote(name, safe='/')}", {"attempt": attempt}), output)
+    pages = list(_pages(api, path, attempt))
+    listed = [row for page in pages for row in rows(page)]
+    if as_json:
+        print_json({**pages[-1], "items": listed})
         return 0
-    for row in files:
+    for row in listed:
         print(f"{row.get('size_bytes')!s:>12}  {row.get('modified_at')}  {shown(str(row.get('name')))}")
     _tell(pages[-1])
     return 0
@@ -57,15 +66,14 @@ def _tell(page: Mapping[str, object]) -> None:
         print(f"podwire: {page['message']}", file=sys.stderr)
 
 
-def _fetch(api: Api, options: argparse.Namespace) -> int:
-    path = f"{run_path(options.run)}/artefacts/{quote(options.path, safe='/')}"
-    pieces = api.raw(with_query(path, {"attempt": options.attempt}))
+def _fetch(api: Api, path: str, output: str | None) -> int:
+    pieces = api.raw(path)
     # A refusal comes with the first piece: before it, no file is made.
     first = next(pieces, b"")
-    with _target(options.output) as file:
-        file.write(first)
-        for piece in pieces:
+    with _target(output) as file, progress(output) as advance:
+        for piece in chain((first,), pieces):
             file.write(piece)
+            advance(len(piece))
         file.flush()
     return 0
 
@@ -77,8 +85,3 @@ def _target(path: str | None) -> AbstractContextManager[BinaryIO]:
         return open(path, "wb")  # closed by the caller
     except OSError as error:
         raise Stop(f"{path} cannot be written: {error.strerror}.") from error
-
-
-def shown(name: str) -> str:
-    """Return a name that a program chose in a form that does a terminal no harm."""
-    return name if name.isprintable() else json.dumps(name)

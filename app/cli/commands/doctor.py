@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import sys
@@ -15,6 +14,7 @@ from app.cli.client.http import Api
 from app.cli.client.target import find_target, state_folder
 from app.cli.embedded.state import saved_settings
 from app.cli.errors import Refused, Stop
+from app.cli.grammar import command, option
 from app.domain.errors import PodwireError
 from app.launch.kubernetes.checks.check_result import CheckResult, State
 from config.settings import Settings
@@ -23,22 +23,24 @@ Check = tuple[str, Callable[[], str]]
 WORDS = {State.OK: "ok", State.UNSEEN: "note", State.WARNING: "warning", State.FAILED: "failed"}
 
 
-def doctor(options: argparse.Namespace) -> int:
-    """Print a line for each check; 1 when one of them failed."""
+@command("doctor")
+@option("--cluster", is_flag=True, help="only what runs on Kubernetes need: rights, room, images, probe runs")
+def doctor(cluster: bool) -> int:
+    """Check the connection, the token and, on the server, its parts."""
     settings = _settings()
     checks: list[Check] = [("client", _client)]
-    if not options.cluster:
+    if not cluster:
         checks += [("service", _service), ("token", _token), ("readiness", _readiness)]
-    if settings is not None and not options.cluster:
+    if settings is not None and not cluster:
         checks += [("database", lambda: _database(settings)), ("redis", lambda: _redis(settings))]
     if settings is not None:
         checks.append(("launcher", lambda: _launcher(settings)))
-    if settings is not None and settings.workspaces_dir and not options.cluster:
+    if settings is not None and settings.workspaces_dir and not cluster:
         checks.append(("storage", lambda: _storage(settings)))
     results = [_run(name, check) for name, check in checks]
     if settings is not None and settings.launcher == "kubernetes":
         results += [_show(finding) for finding in _cluster(settings)]
-    elif options.cluster:
+    elif cluster:
         results.append(
             _show(CheckResult("cluster", State.FAILED, "runs do not use a cluster here", "Set PODWIRE_LAUNCHER=kubernetes."))
         )

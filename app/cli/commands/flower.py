@@ -6,15 +6,15 @@ that are set here.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import os
 import secrets
 import sys
 from collections.abc import Mapping
 
-from app.cli.commands.components import celery_words
+from app.cli.component_words import celery_words
 from app.cli.errors import Stop
+from app.cli.grammar import command, option
 from app.cli.local_settings import local_settings
 from config.settings import PREFIX, Watching
 
@@ -35,15 +35,18 @@ FIXED = {
 }
 
 
-def flower(options: argparse.Namespace) -> int:
-    """Become Flower."""
+@command("flower")
+@option("--address", default="127.0.0.1")
+@option("--port", type=int, default=5555)
+def flower(address: str, port: int) -> int:
+    """Watch the workers with Flower."""
     if importlib.util.find_spec("flower") is None:
         raise Stop("Flower is not installed; install it with: pip install 'podwire[flower]'")
     settings = Watching.from_env() if f"{PREFIX}REDIS_URL" in os.environ else local_settings().watching()
     environment, password = guarded(os.environ)
     told = f"; user {USER}, password {password}" if password else ""
-    print(f"podwire: Flower serves at http://{options.address}:{options.port}/{told}", file=sys.stderr, flush=True)
-    words = flower_words(options.address, options.port)
+    print(f"podwire: Flower serves at http://{address}:{port}/{told}", file=sys.stderr, flush=True)
+    words = flower_words(address, port)
     os.execve(words[0], words, {**environment, **settings.environment()})
 
 

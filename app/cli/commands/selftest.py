@@ -5,25 +5,29 @@ The chart's `helm test`. It acts as a user of its own, made on the service's dat
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
 
 from app.cli.client.follow import Follower, Item, Told, Waits
 from app.cli.client.http import Api, Target
 from app.cli.client.stream import watch
 from app.cli.errors import Stop
+from app.cli.grammar import command, option
 from app.cli.local_settings import local_settings
 from app.cli.terminal.view import end_sentence
 from app.domain.errors import Conflict, PodwireError
 from app.domain.person import Person
 from app.domain.runs.events import Kind
 from app.domain.runs.run import Status
-from app.store.accounts.users import UserStore
-from app.store.engine import make_engine
+
+if TYPE_CHECKING:
+    from app.store.accounts.users import UserStore
 
 USER = "selftest"
 ANSWER = "green"
@@ -86,13 +90,19 @@ class Answerer:
         _say(message)
 
 
-def selftest(options: argparse.Namespace) -> int:
-    """Send the run, answer, and check what came back: 0 = all as it must be. Raises: Stop with what to look at."""
+@command("selftest")
+@click.argument("url", metavar="URL", help="where the service is, as its users reach it")
+@option("--within", type=float, default=180, metavar="SECONDS", help="how long that may take (default 180)")
+def selftest(url: str, within: float) -> int:
+    """Send a real run through the service and answer its question, on the server."""
+    from app.store.accounts.users import UserStore
+    from app.store.engine import make_engine
+
     # Not all services: this needs the database alone, and no rights on the cluster.
     users = UserStore(make_engine(local_settings().database_url, pool_size=1))
-    token, info = users.create_token(_user(users).id, "selftest", options.within + TOKEN_EXTRA_S)
+    token, info = users.create_token(_user(users).id, "selftest", within + TOKEN_EXTRA_S)
     try:
-        _try(Api(Target(options.url.rstrip("/"), token)), options.within)
+        _try(Api(Target(url.rstrip("/"), token)), within)
     finally:
         with suppress(PodwireError):
             users.revoke(info.id)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.cli.terminal.harmless import harmless
 from app.domain.runs.question import QuestionKind
 
 _YES = frozenset({"y", "yes", "true", "1"})
@@ -40,9 +41,9 @@ class Prompt:
         return self.kind is QuestionKind.SECRET
 
     def lines(self) -> str:
-        """Return what the terminal shows; the cursor stays behind it."""
+        """Return what the terminal shows, without what would steer it; the cursor stays behind it."""
         numbered = "".join(f"  {number}) {choice}\n" for number, choice in enumerate(self.choices, start=1))
-        return f"? {self.text}\n{numbered}  {self._hint()}> "
+        return harmless(f"? {self.text}\n{numbered}  {self._hint()}> ")
 
     def _hint(self) -> str:
         default = "" if self.default is None else f"Enter = {_shown(self.default)}"

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.cli.client.backoff import retry_delay_s
 from app.cli.client.follow import (
     After,
     Follower,
@@ -21,7 +22,6 @@ from app.cli.client.follow import (
     Waits,
     after_close,
     explain_close,
-    retry_delay_s,
 )
 from app.domain.runs.events import Position
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from app.cli.commands.queries import in_words
+from app.cli.commands.show import in_words
 
 PHASES = {
     "queued": "2026-11-21T13:00:00.000Z",
