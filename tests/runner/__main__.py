@@ -136,6 +136,8 @@ def main(words: list[str]) -> int:
         print(f"scripts/test: {unknown}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _break_off)
+    # Who starts us in the background ignores it, and what we start would too; it is how a suite is told to tidy up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     return Run(order).play()
