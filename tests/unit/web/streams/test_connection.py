@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import socket
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 import wsproto
 from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Request, TextMessage
 
-from app.domain.errors import BadRequest, TooManySockets
+from app.domain.errors import BadRequest
 from app.live.batch import text_frame
 from app.web.streams.connection import Connection, ConnectionClosed, check_handshake
-from app.web.streams.registry import StreamRegistry
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -143,33 +141,23 @@ def test_only_a_proper_handshake_is_taken(key: str, number: str | None) -> None:
     check_handshake({"HTTP_SEC_WEBSOCKET_KEY": KEY, "HTTP_SEC_WEBSOCKET_VERSION": "13"})
 
 
-@pytest.mark.trap("S11")
-def test_places_are_counted_for_all_and_for_each() -> None:
-    registry = StreamRegistry(limit=3, limit_per_user=2)
-    first, _, other = registry.acquire("ann"), registry.acquire("ann"), registry.acquire("bob")
-    with pytest.raises(TooManySockets) as full:
-        registry.acquire("ann")
-    assert full.value.facts["limit"] == 2
-    with pytest.raises(TooManySockets) as full:
-        registry.acquire("cleo")
-    assert full.value.facts["limit"] == 3
-    first.release()
-    first.release()
-    other.release()
-    assert registry.count == 1
-    registry.acquire("ann")
-    with pytest.raises(TooManySockets):
-        registry.acquire("ann")
+def test_a_handler_may_send_and_receive_one_text_after_the_other(ends: tuple[socket.socket, socket.socket]) -> None:
+    connection, peer = make(ends, silence_s=0.2)
+    # In one piece, so that the second is known when the first is asked for.
+    peer.socket.sendall(peer.protocol.send(Message("one")) + peer.protocol.send(Message("two")))
+    assert [connection.receive(), connection.receive()] == ["one", "two"]
+    connection.send("three")
+    assert next(event for event in peer.events() if isinstance(event, TextMessage)).data == "three"
+    peer.send(CloseConnection(1000))
+    with pytest.raises(ConnectionClosed):
+        connection.receive()
+    connection.finish()
 
 
-@pytest.mark.trap("S13")
-def test_all_are_dismissed_although_one_hangs() -> None:
-    registry, gone, hang = StreamRegistry(100, 100), threading.Semaphore(0), threading.Event()
-    for number in range(20):
-        slot = registry.acquire("ann")
-        slot.on_drain = hang.wait if number == 0 else gone.release  # type: ignore[assignment]
-    started = time.monotonic()
-    registry.close_all(0.2)
-    assert all(gone.acquire(timeout=10) for _ in range(19))
-    assert time.monotonic() - started >= 0.05
-    hang.set()
+def test_who_left_is_neither_told_nor_waited_for(ends: tuple[socket.socket, socket.socket]) -> None:
+    connection, peer = make(ends)
+    peer.socket.close()
+    assert list(connection.messages()) == [] and connection.over
+    connection.close()
+    connection.wait_for_close()
+    connection.finish()

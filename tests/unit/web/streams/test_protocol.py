@@ -1,4 +1,4 @@
-"""The rules of a watcher's connection, and amounts as people write them."""
+"""The rules of a watcher's connection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from app.domain.errors import LimitReached
 from app.domain.runs.events import Position
 from app.live.batch import Reset, make_batch, nothing_more
 from app.service.queries import Wait
-from app.web.quantities import cores, duration_s, size_bytes
 from app.web.streams.close_codes import CloseCode, Violation
 from app.web.streams.frames import AnswerFrame, InputFrame
 from app.web.streams.protocol import Out, Refusal, Session, failure, parse_command, success
@@ -89,29 +88,3 @@ def test_replies_carry_the_facts_of_an_error() -> None:
     assert body(success("c1", {"id": "not this"})) == {"type": "reply", "id": "c1", "ok": True}
     error = body(failure("c1", LimitReached("Enough.", limit=3, current=3)))["error"]
     assert error == {"code": "limit_reached", "message": "Enough.", "limit": 3, "current": 3}
-
-
-@pytest.mark.parametrize(
-    ("read", "given", "amount"),
-    [
-        (size_bytes, "512Mi", 512 * 2**20),
-        (size_bytes, "1.5Gi", 1610612736),
-        (size_bytes, "2k", 2000),
-        (size_bytes, 7, 7),
-        (cores, "500m", 0.5),
-        (cores, "2", 2.0),
-        (cores, 0.25, 0.25),
-        (duration_s, "1h30m", 5400.0),
-        (duration_s, "250ms", 0.25),
-        (duration_s, 90, 90.0),
-    ],
-)
-def test_amounts(read: Any, given: object, amount: float) -> None:
-    assert read(given) == amount
-
-
-@pytest.mark.parametrize("read", [size_bytes, cores, duration_s])
-@pytest.mark.parametrize("given", [None, True, [], "", "x", "-1", "1 Mi", "1MM", "\u0661", 1e999, -1e999, "1" * 40, "5m\n"])
-def test_what_is_no_amount(read: Any, given: object) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        read(given)
