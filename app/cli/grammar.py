@@ -117,19 +117,23 @@ def canonical(ctx: click.Context, words: Sequence[str]) -> list[str]:
     Raises: UsageError.
     """
     named = {name: param for param in ctx.command.get_params(ctx) if isinstance(param, click.Option) for name in param.opts}
+    mixed = ctx.allow_interspersed_args
+    # Only who takes all the rest has to know whether it began with a `--`.
+    drops_dashes = mixed or isinstance(ctx.command, click.Group)
     options: list[str] = []
     others: list[str] = []
     left = list(words)
     while left:
         word = left.pop(0)
-        mixed = ctx.allow_interspersed_args
-        if word == "--" or not (mixed or _is_option(word, named)):
-            keeps = not mixed and not isinstance(ctx.command, click.Group)
-            others += left if word == "--" and not keeps else [word, *left]
+        if word == "--":
+            others += left if drops_dashes else [word, *left]
             break
         if not _is_option(word, named):
             others.append(word)
-            continue
+            if mixed:
+                continue
+            others += left
+            break
         found = _take(ctx, named, word, left)
         if named[found[0].partition("=")[0]].is_eager:
             # Help, whatever else is wrong.

@@ -10,7 +10,7 @@ import click
 
 from app.cli.errors import Refused, Stop
 from app.cli.grammar import LazyGroup
-from app.cli.terminal.harmless import for_stream
+from app.cli.terminal.output import say
 from app.domain.errors import PodwireError, SettingsError
 
 EXIT_FAULT = 1
@@ -58,7 +58,7 @@ def main(words: Sequence[str] | None = None) -> int:
     except click.ClickException as error:
         return _usage(error)
     except PodwireError as error:
-        _say(_sentence(error))
+        say(_sentence(error))
         return EXIT_USAGE if isinstance(error, Stop | SettingsError) else EXIT_FAULT
     except (KeyboardInterrupt, click.Abort):
         return EXIT_INTERRUPTED
@@ -84,17 +84,13 @@ def _invoke(given: list[str]) -> int:
 def _usage(error: click.ClickException) -> int:
     if isinstance(error, click.UsageError) and error.ctx is not None:
         print(error.ctx.get_usage(), file=sys.stderr)
-    _say(error.format_message())
+    say(error.format_message())
     return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAULT
 
 
 def _sentence(error: PodwireError) -> str:
     waits = error.facts.get("retry_after_s") if isinstance(error, Refused) else None
     return f"{error.detail} Try again in {waits} s." if waits else error.detail
-
-
-def _say(sentence: str) -> None:
-    print(for_stream(f"podwire: {sentence}", sys.stderr), file=sys.stderr)
 
 
 @click.group(

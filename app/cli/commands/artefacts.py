@@ -16,7 +16,7 @@ from app.cli.client.target import find_target
 from app.cli.errors import Stop
 from app.cli.grammar import command, files, json_option, option
 from app.cli.terminal.harmless import shown
-from app.cli.terminal.output import print_json, progress
+from app.cli.terminal.output import print_json, progress, say
 from app.domain.humanize import size
 
 
@@ -57,13 +57,13 @@ def _tell(page: Mapping[str, object]) -> None:
     if page.get("files"):
         until = f", kept until {page['kept_until']}" if page.get("kept_until") else ""
         amount = size(total) if isinstance(total, int) else "?"
-        print(f"podwire: {page['files']} files, {amount}{until}", file=sys.stderr)
+        say(f"{page['files']} files, {amount}{until}")
     elif page.get("state") == "none":
-        print("podwire: nothing is kept of this run; what is left is collected when its program ends", file=sys.stderr)
+        say("nothing is kept of this run; what is left is collected when its program ends")
     elif not page.get("message"):
-        print("podwire: the run left nothing", file=sys.stderr)
+        say("the run left nothing")
     if page.get("message"):
-        print(f"podwire: {page['message']}", file=sys.stderr)
+        say(f"{page['message']}")
 
 
 def _fetch(api: Api, path: str, output: str | None) -> int:

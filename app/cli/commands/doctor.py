@@ -15,6 +15,7 @@ from app.cli.client.target import find_target, state_folder
 from app.cli.embedded.state import saved_settings
 from app.cli.errors import Refused, Stop
 from app.cli.grammar import command, option
+from app.cli.terminal.output import put
 from app.domain.errors import PodwireError
 from app.launch.kubernetes.checks.check_result import CheckResult, State
 from config.settings import Settings
@@ -56,9 +57,9 @@ def _run(name: str, check: Callable[[], str]) -> bool:
 
 def _show(finding: CheckResult) -> bool:
     """Print the finding and what to do about it; False for a fault."""
-    print(f"{WORDS[finding.state]:8}{finding.name:12} {finding.says}", flush=True)
+    put(f"{WORDS[finding.state]:8}{finding.name:12} {finding.says}")
     for line in finding.advice.splitlines():
-        print(f"{'':21}{line}", flush=True)
+        put(f"{'':21}{line}")
     return finding.state is not State.FAILED
 
 

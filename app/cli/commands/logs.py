@@ -10,8 +10,6 @@ from app.cli.client.http import Api, run_path
 from app.cli.client.target import find_target
 from app.cli.grammar import command, json_option, option
 
-EXIT_INTERRUPTED = 130
-
 
 @command("logs")
 @click.argument("run", metavar="RUN")
@@ -30,11 +28,11 @@ def logs(run: str, follows: bool, raw: bool, as_json: bool) -> int:
         return 0
     from app.cli.following import follow
     from app.cli.terminal.console import Console
-    from app.cli.terminal.view import BytesView, JsonView
+    from app.cli.terminal.view import EXIT_CANCELLED, BytesView, JsonView
 
     console = Console(api, run_id, asks=False, cancels=False)
     try:
         follow(target, run_id, console, JsonView(console) if as_json else BytesView(console, plain=raw))
     except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+        return EXIT_CANCELLED
     return 0

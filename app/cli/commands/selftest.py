@@ -6,7 +6,6 @@ The chart's `helm test`. It acts as a user of its own, made on the service's dat
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -20,6 +19,7 @@ from app.cli.client.stream import watch
 from app.cli.errors import Stop
 from app.cli.grammar import command, option
 from app.cli.local_settings import local_settings
+from app.cli.terminal.output import say
 from app.cli.terminal.view import end_sentence
 from app.domain.errors import Conflict, PodwireError
 from app.domain.person import Person
@@ -87,7 +87,7 @@ class Answerer:
 
     def say(self, message: str) -> None:
         """Show a sentence."""
-        _say(message)
+        say(message)
 
 
 @command("selftest")
@@ -106,7 +106,7 @@ def selftest(url: str, within: float) -> int:
     finally:
         with suppress(PodwireError):
             users.revoke(info.id)
-    _say("the run came back as it must: the service works")
+    say("the run came back as it must: the service works")
     return 0
 
 
@@ -143,7 +143,7 @@ def _try(api: Api, within_s: float) -> None:
     try:
         with _deadline(within_s):
             run_id = str(api.submit(trial_body(api.get("/v1/limits")))["id"])
-            _say(f"{run_id} is submitted to {api.target.url}")
+            say(f"{run_id} is submitted to {api.target.url}")
             end = watch(api.target, run_id, Follower(), follower.show, follower)
     except TooLate as late:
         raise Stop(_stuck(api, run_id, follower.notice, within_s)) from late
@@ -179,7 +179,3 @@ def _deadline(within_s: float) -> Iterator[None]:
 
 def _too_late(number: int, frame: FrameType | None) -> None:
     raise TooLate
-
-
-def _say(message: str) -> None:
-    print(f"podwire: {message}", file=sys.stderr, flush=True)

@@ -30,6 +30,7 @@ from app.cli.embedded.state import State, choose_port, embedded_settings, prepar
 from app.cli.errors import Stop, Unreachable
 from app.cli.local_accounts import base_url, sign_in_url
 from app.cli.terminal.console import Console
+from app.cli.terminal.output import say
 from app.cli.terminal.view import EXIT_CANCELLED, BytesView, end_sentence, exit_code
 from app.domain.errors import PodwireError
 from app.domain.person import Person
@@ -89,7 +90,7 @@ def _locked(options: StartOptions, state: State) -> int:
             return EXIT_CANCELLED if options.once else 0
         finally:
             signals.hold_back()
-            _say("stopping ...")
+            say("stopping ...")
             processes.stop(hurry=lambda: signals.count > 1)
 
 
@@ -125,7 +126,7 @@ def _serve(options: StartOptions, started: Started, processes: Processes) -> int
         code = _example(started, unattended=options.once or not sys.stdin.isatty())
         if options.once:
             return code
-    _say("serving; Ctrl-C stops everything")
+    say("serving; Ctrl-C stops everything")
     while not processes.broken.wait(3600):
         continue
     raise KeyboardInterrupt
@@ -137,7 +138,7 @@ def _example(started: Started, unattended: bool) -> int:
     target = Target(started.target.url, token)
     try:
         run_id = str(Api(target).submit(example_run(unattended))["id"])
-        _say(f"the first run, {run_id}:")
+        say(f"the first run, {run_id}:")
         console = Console(Api(target), run_id, asks=not unattended, cancels=False)
         with console.interruptible():
             try:
@@ -149,7 +150,7 @@ def _example(started: Started, unattended: bool) -> int:
     finally:
         with suppress(PodwireError):
             started.services.store.users.revoke(info.id)
-    _say(f"the first run ended: {end_sentence(end)}" if end.get("status") != Status.SUCCEEDED else "the first run succeeded")
+    say(f"the first run ended: {end_sentence(end)}" if end.get("status") != Status.SUCCEEDED else "the first run succeeded")
     return exit_code(end)
 
 
@@ -224,7 +225,3 @@ def _signals() -> Iterator[_Signals]:
     finally:
         for number, handler in zip(numbers, former, strict=True):
             signal.signal(number, handler)
-
-
-def _say(message: str) -> None:
-    print(f"podwire: {message}", file=sys.stderr, flush=True)

@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 from app.cli.client.http import Api, run_path
 from app.cli.errors import Refused, Unreachable
-from app.cli.terminal.harmless import for_stream
 from app.cli.terminal.interrupts import Interrupts
 from app.cli.terminal.keyboard import Keyboard, show_typing
+from app.cli.terminal.output import say
 from app.cli.terminal.prompt import Prompt
 from app.cli.terminal.questions import Questions
 
@@ -54,7 +54,7 @@ class Console:
 
     def say(self, message: str) -> None:
         """Show a sentence on stderr."""
-        print(for_stream(f"podwire: {message}", sys.stderr), file=sys.stderr, flush=True)
+        say(message)
 
     def question(self, question: Mapping[str, object]) -> None:
         """Ask the question, after those that are already open."""

@@ -50,7 +50,12 @@ def print_json(value: object, indent: int | None = 2) -> None:
 
 def put(line: str) -> None:
     """Print a line of which a part may have been chosen by anybody."""
-    print(for_stream(line, sys.stdout))
+    print(for_stream(line, sys.stdout), flush=True)
+
+
+def say(sentence: str) -> None:
+    """Say a sentence on stderr, beside what the command prints."""
+    print(for_stream(f"podwire: {sentence}", sys.stderr), file=sys.stderr, flush=True)
 
 
 @contextmanager

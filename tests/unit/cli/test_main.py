@@ -16,30 +16,22 @@ from app.cli.errors import Stop, Unreachable
 from app.cli.main import COMMANDS, main, podwire
 
 ROOT = Path(__file__).resolve().parents[3]
+# fmt: off
 HEAVY = (
-    "sqlalchemy",
-    "flask",
-    "redis",
-    "rich",
-    "celery",
-    "kubernetes",
-    "pydantic",
-    "jsonschema",
-    "urllib.request",
-    "websocket",
-    "importlib.metadata",
+    "sqlalchemy", "flask", "redis", "rich", "celery", "kubernetes", "pydantic", "jsonschema",
+    "urllib.request", "websocket", "importlib.metadata",
 )
+# fmt: on
 
 
-def python(code: str, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", code, *words]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **more)  # type: ignore[call-overload,no-any-return]
+def python(code: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    command, env = [sys.executable, "-c", code, *words], {**os.environ, **variables}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize(
-    "words", [["--help"], ["list", "--help"], ["run", "--help"], ["answer", "--help"], ["completion", "zsh"]]
-)
-def test_help_loads_nothing_heavy(words: list[str]) -> None:
+@pytest.mark.parametrize("line", ["--help", "list --help", "run --help", "answer --help", "up --help", "completion zsh"])
+def test_help_loads_nothing_heavy(line: str) -> None:
+    words = line.split()
     code = "import sys; from app.cli.main import main; code = main(sys.argv[1:]); print(code, *sys.modules, file=sys.stderr)"
     exit_code, *loaded = python(code, *words).stderr.split()
     assert exit_code == "0"
@@ -153,3 +145,11 @@ def test_shells_are_told_what_may_follow(
     assert main([]) == 0
     lines = [line.split(",") for line in capsys.readouterr().out.splitlines()]
     assert {name for kind, name in lines if kind == "plain"} == offered
+
+
+def test_completing_a_command_s_name_loads_no_command() -> None:
+    code = "import sys; from app.cli.main import main; main([]); print(*sys.modules, file=sys.stderr)"
+    asked = {module.COMPLETE: "bash_complete", "COMP_WORDS": "podwire ", "COMP_CWORD": "1"}
+    done = python(code, **asked)
+    assert "plain,migrate" in done.stdout.splitlines()
+    assert [name for name in done.stderr.split() if name.startswith("app.cli.commands")] == []
