@@ -22,7 +22,10 @@ from sqlalchemy import Engine, event
 
 HOLD_S = 25.0
 POINTS = {
-    "runs": ("submit", "dispatch_next", "claim", "set_handle", "finish"),
+    "submissions": ("submit",),
+    "queue": ("dispatch_next",),
+    "leases": ("claim", "set_handle"),
+    "runs": ("finish",),
     "publisher": ("publish",),
     "launcher": ("launch",),
     "log": ("append",),

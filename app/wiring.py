@@ -23,20 +23,15 @@ from app.live.redis_log import RedisEventLog
 from app.live.uses import RedisUses
 from app.service.queue.dispatch import dispatch
 from app.service.services import Services
-from app.store.accounts.users import UserStore
-from app.store.artefacts.artefacts import ArtefactStore
 from app.store.artefacts.workspaces import Workspaces
-from app.store.counters import Counters
 from app.store.engine import make_engine
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
-from app.supervise.artefact_storage import Keeper
+from app.store.runs.leases import RunLeases
+from app.store.store import make_store
+from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.log.archiver import Archiver
 from app.supervise.worker.leases import Leases
-from app.supervise.worker.wakeups import Wakes
-from app.supervise.worker.worker_context import Crew, DatabaseClock
+from app.supervise.worker.wakeups import Wakeups
+from app.supervise.worker.worker_context import DatabaseClock, WorkerContext
 from config.celery import make_celery
 from config.settings import Settings
 
@@ -48,19 +43,14 @@ def build_services(settings: Settings) -> Services:
     engine = make_engine(settings.database_url)
     redis = redis_client(settings.redis_url)
     spec_limits = settings.spec_limits()
-    process_id, runs = str(uuid.uuid4()), RunStore(engine)
-    launcher = _launcher(settings, runs)
+    process_id = str(uuid.uuid4())
+    store = make_store(engine, process_id)
+    launcher = _launcher(settings, store.leases)
     services = Services(
         process_id=process_id,
-        runs=runs,
-        artefacts=ArtefactStore(engine),
+        store=store,
         workspaces=Workspaces(Path(settings.workspaces_dir)) if settings.workspaces_dir else None,
         artefact_rules=settings.artefact_rules(),
-        chunks=ChunkStore(engine),
-        questions=QuestionStore(engine),
-        inputs=InputStore(engine),
-        users=UserStore(engine),
-        counters=Counters(engine, process_id),
         log=RedisEventLog(redis, settings.log_ttl_s),
         uses=RedisUses(quick_client(settings.redis_url)),
         nudges=RedisNudges(redis),
@@ -100,11 +90,16 @@ def _install_faults(settings: Settings, services: Services, engine: Engine) -> N
     from app.faults import install
 
     logger.warning("PODWIRE_FAULT_DIR is set: this process can be held at will. It is for tests only.")
-    parts = {"runs": services.runs, "publisher": services.publisher, "launcher": services.launcher, "log": services.log}
-    install(Path(settings.fault_dir), engine, parts)
+    store = services.store
+    parts = {"submissions": store.submissions, "queue": store.queue, "leases": store.leases, "runs": store.runs}
+    install(
+        Path(settings.fault_dir),
+        engine,
+        {**parts, "publisher": services.publisher, "launcher": services.launcher, "log": services.log},
+    )
 
 
-def _launcher(settings: Settings, runs: RunStore) -> CollectingLauncher:
+def _launcher(settings: Settings, leases: RunLeases) -> CollectingLauncher:
     if settings.launcher == "local":
         languages = settings.spec_limits().languages
         keeps = bool(settings.workspaces_dir)
@@ -115,7 +110,7 @@ def _launcher(settings: Settings, runs: RunStore) -> CollectingLauncher:
     from app.launch.kubernetes.launcher import KubernetesLauncher
 
     try:
-        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), runs.learn)
+        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), leases.learn)
     except ApiFailure as failure:
         raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 
@@ -162,13 +157,13 @@ def report_storage(services: Services) -> None:
         logger.error("configuration error: %s", error.detail)
 
 
-def build_crew(services: Services, slots: int) -> Crew:
+def build_crew(services: Services, slots: int) -> WorkerContext:
     """Return what the supervisors of a worker process share."""
 
     def failed(work: str) -> None:
-        services.counters.note(TICK_FAILURES.count(work))
+        services.store.counters.note(TICK_FAILURES.count(work))
 
-    return Crew(
+    return WorkerContext(
         process_id=services.process_id,
         lease_s=services.lease_s,
         launch_within_s=services.launch_within_s,
@@ -176,28 +171,30 @@ def build_crew(services: Services, slots: int) -> Crew:
         retries=services.retries,
         keep_failed_s=services.keep_failed_s,
         tracer=services.tracer,
-        runs=services.runs,
-        chunks=services.chunks,
-        questions=services.questions,
-        inputs=services.inputs,
+        store=services.store,
         log=services.log,
         uses=services.uses,
         launcher=services.launcher,
         leases=Leases(
-            services.runs, services.process_id, services.lease_s, services.renew_s, slots, on_failure=lambda: failed("leases")
+            services.store.leases,
+            services.process_id,
+            services.lease_s,
+            services.renew_s,
+            slots,
+            on_failure=lambda: failed("leases"),
         ),
         archiver=Archiver(lambda: failed("archiver")),
-        wakes=Wakes(),
-        clock=DatabaseClock(services.runs.now),
+        wakeups=Wakeups(),
+        clock=DatabaseClock(services.store.leases.now),
         on_release=lambda: _dispatch(services),
-        keeper=_keeper(services),
+        artefact_storage=_artefact_storage(services),
     )
 
 
-def _keeper(services: Services) -> Keeper | None:
+def _artefact_storage(services: Services) -> ArtefactStorage | None:
     if services.workspaces is None or services.collector is None:
         return None
-    return Keeper(services.collector, services.workspaces, services.artefacts, services.artefact_rules)
+    return ArtefactStorage(services.collector, services.workspaces, services.store.artefacts, services.artefact_rules)
 
 
 def _dispatch(services: Services) -> None:
@@ -209,4 +206,4 @@ def _dispatch(services: Services) -> None:
 
 def build_hub(services: Services, settings: Settings) -> Hub:
     """Return the hub of a web process, not started yet."""
-    return Hub(services.log, services.chunks, redis_client(settings.redis_url))
+    return Hub(services.log, services.store.log, redis_client(settings.redis_url))

@@ -78,4 +78,4 @@ def worker_exit(server: Any, worker: Any) -> None:
         site = worker.wsgi.extensions["podwire"]
         site.drain.finish(_settings.drain_s + 10)
         with suppress(PodwireError):
-            site.services.counters.leave()
+            site.services.store.counters.leave()

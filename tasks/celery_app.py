@@ -11,7 +11,7 @@ from celery import signals
 from app.domain.metrics import DRAINING, PROCESSES, SLOTS, SUPERVISED
 from app.service.periodic import keep_ticking
 from app.service.services import Services
-from app.supervise.worker.worker_context import Crew
+from app.supervise.worker.worker_context import WorkerContext
 from app.wiring import build_crew, build_services, report_access, report_storage
 from config.celery import make_celery
 from config.logging import set_up_logging
@@ -31,18 +31,18 @@ app.conf.update(imports=("tasks.runs",), worker_consumer=consumer_of(AliveFile(s
 class Worker:
     """What this worker process consists of besides Celery: made once when it starts, and stopped in reverse order."""
 
-    def __init__(self, services: Services, crew: Crew) -> None:
+    def __init__(self, services: Services, context: WorkerContext) -> None:
         """Prepare; `start` sets the loops going."""
-        self.services, self.crew = services, crew
+        self.services, self.context = services, context
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
         """Start every background loop."""
-        self._loop("leases", lambda: self.crew.leases.keep(self._stop))
-        self._loop("archiver", lambda: self.crew.archiver.work(self._stop))
-        self._loop("nudges", lambda: self.services.nudges.listen(self.crew.wakes.on_nudge, self._stop.is_set))
-        self._loop("counts", lambda: self.services.counters.keep(self._gauges, self._stop))
+        self._loop("leases", lambda: self.context.leases.keep(self._stop))
+        self._loop("archiver", lambda: self.context.archiver.work(self._stop))
+        self._loop("nudges", lambda: self.services.nudges.listen(self.context.wakeups.on_nudge, self._stop.is_set))
+        self._loop("counts", lambda: self.services.store.counters.keep(self._gauges, self._stop))
         self._loop("ticks", lambda: keep_ticking(self.services, self._stop))
 
     def _loop(self, name: str, work: Callable[[], None]) -> None:
@@ -54,15 +54,15 @@ class Worker:
         """Return what this process says of itself, for `/metrics`."""
         return {
             PROCESSES.key("worker"): 1,
-            DRAINING.key("worker"): int(self.crew.halt.is_set()),
+            DRAINING.key("worker"): int(self.context.halt.is_set()),
             SLOTS.key(): settings.worker_concurrency,
-            SUPERVISED.key(): self.crew.leases.count,
+            SUPERVISED.key(): self.context.leases.count,
         }
 
     def drain(self) -> None:
         """Have every supervisor release its run and leave. Idempotent; returns at once."""
-        self.crew.halt.set()
-        self.crew.wakes.on_nudge("*", "halt")
+        self.context.halt.set()
+        self.context.wakeups.on_nudge("*", "halt")
 
     def stop(self) -> None:
         """Stop the loops, after the supervisors have left."""

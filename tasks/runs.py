@@ -27,7 +27,7 @@ def supervise_run(self: Task, run_id: object = None, *_: object, **__: object) -
         return
     try:
         with about(run_id):
-            supervise(worker().crew, run_id, _traceparent(self))
+            supervise(worker().context, run_id, _traceparent(self))
     except Drained as drained:
         raise Reject(str(drained), requeue=True) from drained
 

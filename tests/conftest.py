@@ -21,6 +21,9 @@ LONG_FIRST = (
     "test_runs",
     "test_kill",
     "test_recovery",
+    "test_artefacts",
+    "test_proxy",
+    "test_live_run",
 )
 
 

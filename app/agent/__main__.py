@@ -15,13 +15,14 @@ def main() -> None:
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     from app.agent.program.start import begin
 
-    born = begin(sys.argv[1])
-    if born is None:
+    started = begin(sys.argv[1])
+    if started is None:
         return
     # Slow to import, so only now: the program is on its way already.
-    from app.agent.main_loop import live
+    from app.agent.main_loop import follow
+    from app.agent.program.local import LocalProgram
 
-    live(born)
+    follow(LocalProgram(started))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Reply = Callable[[dict[str, object]], str | None]
+    Obey = Callable[[dict[str, object]], str | None]
 
 MAX_REMEMBERED = 10_000
 SIGNALS = {"TERM": signal.SIGTERM, "KILL": signal.SIGKILL, "INT": signal.SIGINT}
@@ -20,9 +20,9 @@ SIGNALS = {"TERM": signal.SIGTERM, "KILL": signal.SIGKILL, "INT": signal.SIGINT}
 class Commands:
     """Obeys commands. `finished` is true once somebody has taken all that there is to take."""
 
-    def __init__(self, reply: Reply, stdin: Stdin, send_signal: Callable[[int], None]) -> None:
-        """Take the ways to act; each returns why it could not, or None."""
-        self._reply, self._stdin, self._send_signal = reply, stdin, send_signal
+    def __init__(self, reply: Obey, stdin: Stdin, send_signal: Callable[[int], None], more: dict[int, Obey]) -> None:
+        """Take the ways to act; each returns why it could not, or None. `more` are commands that not every agent knows."""
+        self._reply, self._stdin, self._send_signal, self._more = reply, stdin, send_signal, more
         self._done: dict[str, None] = {}
         self.finished = False
 
@@ -40,6 +40,8 @@ class Commands:
         return {"id": command, "ok": True}
 
     def _carry_out(self, kind: int, body: dict[str, object], ended: bool) -> str | None:
+        if obey := self._more.get(kind):
+            return obey(body)
         if kind == Kind.REPLY:
             return self._reply(body)
         if kind == Kind.INPUT:

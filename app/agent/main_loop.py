@@ -1,6 +1,7 @@
-"""The agent's life beside the program: one loop that records, serves and carries questions, until it is told to finish.
+"""The agent's main loop: it records, serves and carries questions beside the program, until it is told to finish.
 
-Order is the point: what the program wrote before it asked, was answered or ended is recorded before that is.
+Order is the point: what the program wrote before it asked, was answered or ended is recorded before that is. Where the program
+runs and how it is signalled is not known here: that is a `Program` (program/program.py), of which there are two.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ import time
 from functools import partial
 
 from app.agent.commands import Commands
-from app.agent.program.start import Born
 from app.agent.program.stdin import Stdin
-from app.agent.program.usage import Gauge, Group, Reading
+from app.agent.program.usage import UsageMeter
 from app.agent.questions import flat_json
-from app.agent.questions.question_files import Desk, Handed, Open
+from app.agent.questions.question_files import Open, QuestionFiles, SubmittedRequest
 from app.agent.questions.request import question, reply
 from app.agent.records.recorder import Cap, Recorder
 from app.agent.records.spool import Spool, SpoolFailed
@@ -27,76 +27,85 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from app.agent.program.program import Program
+    from app.agent.program.usage import Reading
+
 # With the bytes of a character that was not complete, still one record.
 READ_BYTES = MAX_OUTPUT - 3
 DRAIN_BYTES = 1024 * 1024
-LOOK_AT_DESK_S = 0.5
+LOOK_FOR_REQUESTS_S = 0.5
 PIPES_OPEN_S = 2.0
 LEAVE_WITHIN_S = 1.0
 FIRST_USE_S, USE_EVERY_S = 1.0, 5.0
 READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
-def live(born: Born) -> None:
+def follow(program: Program) -> None:
     """Stay with the program to its end and beyond, until the last follower has what it needs."""
-    life = Life(born)
+    loop = MainLoop(program)
     try:
-        life.begin()
-        life.loop()
+        loop.begin()
+        loop.run()
     except SpoolFailed as failure:
-        life.give_up(failure)
-    life.linger()
+        loop.give_up(failure)
+    loop.linger()
 
 
-class Life:
-    """Everything the agent holds of its attempt."""
+class MainLoop:
+    """Everything the agent holds of its attempt. Its public methods are for the program; all run in the one thread.
 
-    def __init__(self, born: Born) -> None:
-        self._born = born
-        number = born.config.number
-        self._spool = Spool(born.folder)
+    `ended` says that the end is on record, `finished` that a follower has taken everything.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        number = program.config.number
+        self._spool = Spool(program.folder)
         self._cap = Cap(int(number(b"output_limit", 64 * 1024 * 1024)))
         self._recorder = Recorder(self._record_output)
-        self._desk = Desk(born.desk)
+        self._question_files = QuestionFiles(program.requests)
         self._questions: list[Open] = []
         self._max_questions = int(number(b"max_questions", 1000))
-        self._stdin = Stdin(born.stdin)
-        self._streams = {fd: kind for fd, kind in ((born.stdout, Kind.STDOUT), (born.stderr, Kind.STDERR)) if fd >= 0}
-        self._listener = Listener(born.folder, self._spool)
+        self._stdin = Stdin(program.stdin)
+        self._streams = {fd: kind for fd, kind in ((program.stdout, Kind.STDOUT), (program.stderr, Kind.STDERR)) if fd >= 0}
+        self._listener = Listener(program.folder, self._spool)
         self._clients: dict[int, Client] = {}
-        self._commands = Commands(self._reply, self._stdin, self._signal)
+        self._commands = Commands(self._reply, self._stdin, program.signal, program.commands)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], object]] = {}
-        self._status: tuple[int, object] | None = None
-        self._ended = False
+        self._exit: tuple[dict[str, object], object] | None = None
+        self.ended = False
         now = time.monotonic()
         self._budget_s, self._spent_at = number(b"backstop_s", 1e9), now
         self._linger_s = number(b"linger_s", 3600)
         self._heartbeat_at = now
-        self._desk_at = 0.0  # look at once: somebody may have asked already
+        self._requests_at = 0.0  # look at once: somebody may have asked already
         self._leave_at = self._exit_at = self._use_at = float("inf")
-        self._gauge, self._group = Gauge(), Group(born.guardian)
+        self._meter = UsageMeter()
 
     # --- beginning and end
 
     def begin(self) -> None:
-        """Record that the program runs (or why not) and listen."""
-        self._watch(self._listener.fd, self._accept)
-        if self._born.error:
-            self._end({"exit_code": 127, "signal": None, "launch_error": self._born.error}, None)
-            return
-        self._record(Kind.STARTED, {"pid": self._born.pid})
-        self._use_at = time.monotonic() + FIRST_USE_S
-        for fd in self._streams:
-            os.set_blocking(fd, False)
-            self._watch(fd, partial(self._read, fd))
-        self._exited = os.pidfd_open(self._born.pid)
-        self._watch(self._exited, self._reap)
-        self._watch(self._born.bell, self._rung)
+        """Listen, and let the program begin."""
+        self.watch(self._listener.fd, self._accept)
+        self._program.begin(self)
 
-    def loop(self) -> None:
+    def watch_program(self, end: int, ready: Callable[[], object]) -> None:
+        """Watch the program's streams, then the descriptor that tells of its end, then the bell of its questions."""
+        for fd in self._streams:
+            self.watch(fd, partial(self._read, fd))
+        self.watch(end, ready)
+        self.watch(self._program.bell, self._bell_rang)
+
+    def started(self, pid: int) -> None:
+        """Record that the program runs."""
+        self.record(Kind.STARTED, {"pid": pid})
+        self._spent_at = time.monotonic()
+        self._use_at = self._spent_at + FIRST_USE_S
+
+    def run(self) -> None:
         """Serve everything that is ready, again and again, until it is time to leave."""
-        while (now := time.monotonic()) < self._leave_at and not self._all_said():
+        while (now := time.monotonic()) < self._leave_at and not self._is_over():
             for fd, _ in self._poll.poll(self._pause_s(now) * 1000):
                 if ready := self._ready.get(fd):
                     ready()
@@ -104,8 +113,8 @@ class Life:
             for client in list(self._clients.values()):
                 self._push(client)
 
-    def _all_said(self) -> bool:
-        return self._commands.finished and self._ended and not self._clients
+    def _is_over(self) -> bool:
+        return self.finished and self.ended and not self._clients
 
     def give_up(self, failure: SpoolFailed) -> None:
         """End the program because its output cannot be kept any more, and say so if there is room for that."""
@@ -113,81 +122,84 @@ class Life:
         self._spool.release_reserve()
         message = f"The program was ended because its output could not be stored: {failure}."
         try:
-            self._end_group()
-            if not self._ended:
-                self._record(Kind.NOTICE, {"code": "spool_failed", "message": message})
-                self._end({"exit_code": None, "signal": "SIGKILL", "launch_error": message}, None)
+            self._program.kill_rest()
+            if not self.ended:
+                self.record(Kind.NOTICE, {"code": "spool_failed", "message": message})
+                self.end({"exit_code": None, "signal": "SIGKILL", "launch_error": message})
         except SpoolFailed:
             self._leave_at = 0.0  # the end is not on record, so the attempt counts as lost: which it is
 
     def linger(self) -> None:
         """Go on serving what there is after the spool failed; nothing is left to record then."""
-        if not self._commands.finished:
+        if not self.finished:
             self._streams.clear()
-            self.loop()
+            self.run()
 
     # --- the loop's inside
 
-    def _watch(self, fd: int, ready: Callable[[], object], events: int = READABLE) -> None:
+    def watch(self, fd: int, ready: Callable[[], object], events: int = READABLE) -> None:
+        """Call `ready` whenever there is something on the descriptor."""
         self._ready[fd] = ready
         self._poll.register(fd, events)
 
-    def _forget(self, fd: int) -> None:
+    def forget(self, fd: int) -> None:
+        """Watch the descriptor no more."""
         if self._ready.pop(fd, None):
             self._poll.unregister(fd)
 
     def _pause_s(self, now: float) -> float:
-        times = [self._heartbeat_at + HEARTBEAT_S, self._leave_at, self._exit_at, self._recorder.due()]
-        if not self._ended:
-            times.append(self._desk_at + LOOK_AT_DESK_S)
+        times = [self._heartbeat_at + HEARTBEAT_S, self._leave_at, self._exit_at, self._recorder.due(), self._program.due()]
+        if not self.ended:
+            times.append(self._requests_at + LOOK_FOR_REQUESTS_S)
             if self._is_watched():
                 times.append(self._use_at)
         return max(0.0, min(at for at in times if at is not None) - now)
 
     def _tick(self, now: float) -> None:
+        self._program.tick(now)
         self._recorder.tick(now)
-        if not self._ended:
-            if now >= self._desk_at + LOOK_AT_DESK_S:
-                self._look_at_desk()
-            self._spend(now)
+        if not self.ended:
+            if now >= self._requests_at + LOOK_FOR_REQUESTS_S:
+                self._take_requests()
+            self._count_time(now)
             if self._is_watched() and now >= self._use_at:
                 self._use_at = now + USE_EVERY_S
-                self._measure()
-            if self._status is not None and (not self._streams or now >= self._exit_at):
+                self._program.measure()
+            if self._exit is not None and (not self._streams or now >= self._exit_at):
                 self._finish()
         if now >= self._heartbeat_at + HEARTBEAT_S:
             self._heartbeat_at = now
             for client in list(self._clients.values()):
-                self._say(client, Kind.HEARTBEAT, {"position": self._spool.position})
+                self._send(client, Kind.HEARTBEAT, {"position": self._spool.position})
 
-    def _spend(self, now: float) -> None:
+    def _count_time(self, now: float) -> None:
         """Count the time that is the program's own; kill it when nobody else did in time."""
+        if not self._program.running:
+            return
         spent_s, self._spent_at = now - self._spent_at, now
         if all(asked.settled for asked in self._questions):
             self._budget_s -= spent_s
-        if self._budget_s < 0 and self._status is None:
+        if self._budget_s < 0 and self._exit is None:
             message = "The program was killed: its time was long over and nobody had stopped it."
-            self._record(Kind.NOTICE, {"code": "time_limit", "message": message})
+            self.record(Kind.NOTICE, {"code": "time_limit", "message": message})
             self._budget_s = float("inf")
-            self._signal(signal.SIGKILL)
+            self._program.signal(signal.SIGKILL)
 
-    # --- what the program uses: told to whoever follows, and kept by nobody here
+    # --- what the program uses: for whoever follows, and kept by nobody here
 
     def _is_watched(self) -> bool:
-        return bool(self._clients) and self._status is None
+        return bool(self._clients) and self._exit is None
 
-    def _measure(self) -> None:
-        if reading := self._group.read(time.monotonic()):
-            self._report(reading)
-
-    def _report(self, reading: Reading) -> None:
-        body = self._gauge.take(reading, time.monotonic())
+    def report(self, reading: Reading) -> None:
+        """Tell every follower what the program uses."""
+        body = self._meter.take(reading, time.monotonic())
         for client in list(self._clients.values()):
-            self._say(client, Kind.USE, body)
+            self._send(client, Kind.USE, body)
 
     # --- records
 
-    def _record(self, kind: Kind, body: dict[str, object]) -> None:
+    def record(self, kind: Kind, body: dict[str, object]) -> None:
+        """Write a record into the spool. Raises: SpoolFailed."""
         self._spool.append(kind, time.time(), flat_json.dumps(body))
 
     def _record_output(self, kind: int, data: bytes) -> None:
@@ -196,10 +208,11 @@ class Life:
             self._spool.append(kind, time.time(), kept)
         if first_withheld:
             message = f"The output is longer than {self._cap.limit} bytes; the rest is not kept."
-            self._record(Kind.NOTICE, {"code": "output_limit", "message": message, "from": self._cap.limit})
+            self.record(Kind.NOTICE, {"code": "output_limit", "message": message, "from": self._cap.limit})
 
     def _read(self, fd: int) -> int:
         """Read once from a stream of the program's; return the number of bytes."""
+        self._program.before_output()
         try:
             data = os.read(fd, READ_BYTES)
         except BlockingIOError:
@@ -211,11 +224,11 @@ class Life:
         return len(data)
 
     def _close_stream(self, fd: int) -> None:
-        self._forget(fd)
+        self.forget(fd)
         del self._streams[fd]
         os.close(fd)
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Record what the program has written up to now; a flood by others does not hold this up for ever."""
         for fd in list(self._streams):
             left = DRAIN_BYTES
@@ -225,30 +238,30 @@ class Life:
 
     # --- questions
 
-    def _rung(self) -> None:
+    def _bell_rang(self) -> None:
         try:
-            os.read(self._born.bell, READ_BYTES)
+            os.read(self._program.bell, READ_BYTES)
         except BlockingIOError:
             return
-        self._look_at_desk()
+        self._take_requests()
 
-    def _look_at_desk(self) -> None:
-        self._desk_at = time.monotonic()
-        requests = self._desk.collect()
+    def _take_requests(self) -> None:
+        self._requests_at = time.monotonic()
+        requests = self._question_files.collect()
         if requests:
-            self._drain()
-        for handed in requests:
-            self._ask(handed)
+            self.drain()
+        for submitted in requests:
+            self._ask(submitted)
 
-    def _ask(self, handed: Handed) -> None:
-        if handed.request is None:
-            self._desk.refuse(handed, str(handed.refusal))
+    def _ask(self, submitted: SubmittedRequest) -> None:
+        if submitted.request is None:
+            self._question_files.refuse(submitted, str(submitted.refusal))
         elif len(self._questions) >= self._max_questions:
-            self._desk.refuse(handed, f"A run may ask at most {self._max_questions} questions.")
+            self._question_files.refuse(submitted, f"A run may ask at most {self._max_questions} questions.")
         else:
-            body = handed.request.body
+            body = submitted.request.body
             self._spool.append(Kind.QUESTION, time.time(), question(len(self._questions) + 1, body))
-            self._questions.append(Open(handed.name, handed.lines, body.get("default")))
+            self._questions.append(Open(submitted.name, submitted.lines, body.get("default")))
 
     def _reply(self, body: dict[str, object]) -> str | None:
         """Hand a reply over; return why not. The first one counts, and its record precedes whatever the program does with it."""
@@ -260,13 +273,13 @@ class Life:
             return "The question has its reply already."
         if not asked.taken:
             asked.taken = True
-            self._drain()
-            if not self._ended:
-                self._record(Kind.TAKEN, {"number": number, "state": state})
+            self.drain()
+            if not self.ended:
+                self.record(Kind.TAKEN, {"number": number, "state": state})
         message = body.get("message")
         contents = reply(asked.lines, state, body.get("value"), asked.default, str(message) if message else None)
         try:
-            self._desk.answer(asked.name, contents)
+            self._question_files.answer(asked.name, contents)
         except OSError as error:
             return f"The reply could not be handed over: {error.strerror}."
         asked.settled = True
@@ -274,47 +287,43 @@ class Life:
 
     # --- the program's end
 
-    def _signal(self, number: int) -> None:
-        """Signal the whole group; the guardian in it minds SIGKILL only."""
-        if not self._ended and self._born.guardian:
-            os.killpg(self._born.guardian, number)
-
-    def _reap(self) -> None:
-        _, status, usage = os.wait4(self._born.pid, 0)
-        self._status = (status, usage)
+    def settle(self, end: dict[str, object], usage: object) -> None:
+        """Take how the program ended. It is recorded when its streams are at their end, or soon if others hold them open."""
+        self._exit = (end, usage)
         self._exit_at = time.monotonic() + PIPES_OPEN_S
-        self._forget(self._exited)
-        os.close(self._exited)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known how the program ended."""
+        return self._exit is not None or self.ended
+
+    @property
+    def finished(self) -> bool:
+        """Whether a follower has taken everything there is."""
+        return self._commands.finished
+
+    def leave(self) -> None:
+        """Leave at once."""
+        self._leave_at = 0.0
 
     def _finish(self) -> None:
         """Record the end. Processes that are left of the program end here too, whether they kept its pipes open or not."""
-        if self._status is None:
+        if self._exit is None:
             return
-        self._end_group()
-        self._look_at_desk()
-        self._drain()
+        self._program.kill_rest()
+        self._take_requests()
+        self.drain()
         self._recorder.flush(time.monotonic(), everything=True)
-        status, usage = self._status
-        code = os.waitstatus_to_exitcode(status)
-        end: dict[str, object] = {"exit_code": code, "signal": None, "launch_error": None}
-        if code < 0:
-            end |= {"exit_code": None, "signal": _signal_name(-code)}
-        self._end(end, usage)
+        self.end(*self._exit)
 
-    def _end_group(self) -> None:
-        """Kill what is left of the program's group and take leave of its guardian; its number is nobody's afterwards."""
-        guardian, self._born.guardian = self._born.guardian, 0
-        if guardian:
-            os.killpg(guardian, signal.SIGKILL)
-            os.waitpid(guardian, 0)
-
-    def _end(self, end: dict[str, object], usage: object) -> None:
+    def end(self, end: dict[str, object], usage: object = None) -> None:
+        """Record the end, and go on serving what there is for `linger_s`."""
         for fd in list(self._streams):
             self._close_stream(fd)
         self._stdin.close()
-        self._end_group()
-        self._record(Kind.EXIT, end | self._measures(usage))
-        self._ended = True
+        self._program.kill_rest()
+        self.record(Kind.EXIT, end | self._measures(usage))
+        self.ended = True
         self._exit_at = float("inf")
         self._leave_at = time.monotonic() + self._linger_s
 
@@ -323,10 +332,11 @@ class Life:
         peak = getattr(usage, "ru_maxrss", None)
         cpu = round(getattr(usage, "ru_utime", 0.0) + getattr(usage, "ru_stime", 0.0), 6)
         return {
-            "peak_memory_bytes": None if peak is None else max(peak * 1024, self._gauge.highest),
+            "peak_memory_bytes": None if peak is None else max(peak * 1024, self._meter.highest),
             "cpu_seconds": None if usage is None else cpu,
             "withheld_bytes": cap.withheld,
             "output_bytes": cap.recorded,
+            **self._program.measures(),
         }
 
     # --- clients
@@ -334,54 +344,49 @@ class Life:
     def _accept(self) -> None:
         if client := self._listener.accept():
             self._clients[client.fd] = client
-            self._watch(client.fd, partial(self._hear, client))
+            self.watch(client.fd, partial(self._receive, client))
 
-    def _hear(self, client: Client) -> None:
+    def _receive(self, client: Client) -> None:
         try:
             for kind, body in client.receive():
-                self._obey(client, kind, body)
+                self._carry_out(client, kind, body)
         except ClientGone:
-            self._part(client)
+            self._drop(client)
         if self._stdin.push():
-            self._watch(self._stdin.fd, self._feed, select.POLLOUT | select.POLLERR)
+            self.watch(self._stdin.fd, self._feed, select.POLLOUT | select.POLLERR)
 
-    def _obey(self, client: Client, kind: int, body: dict[str, object]) -> None:
+    def _carry_out(self, client: Client, kind: int, body: dict[str, object]) -> None:
         if kind == Kind.FOLLOW:
             client.follow(body.get("from"))
-            self._say(client, Kind.HEARTBEAT, {"position": self._spool.position})
+            self._send(client, Kind.HEARTBEAT, {"position": self._spool.position})
+            if (facts := self._program.position_facts()) is not None:
+                self._send(client, Kind.HEARTBEAT, {"position": self._spool.position, **facts})
             return
-        self._say(client, Kind.ACK, self._commands.obey(kind, body, ended=self._ended))
-        if self._commands.finished:
+        self._send(client, Kind.ACK, self._commands.obey(kind, body, ended=self.ended))
+        if self.finished:
             self._leave_at = min(self._leave_at, time.monotonic() + LEAVE_WITHIN_S)
 
     def _feed(self) -> None:
         fd = self._stdin.fd
         if not self._stdin.push():
-            self._forget(fd)
+            self.forget(fd)
 
-    def _say(self, client: Client, kind: Kind, body: dict[str, object]) -> None:
+    def _send(self, client: Client, kind: Kind, body: dict[str, object]) -> None:
         try:
             client.say(kind, time.time(), body)
         except ClientGone:
-            self._part(client)
+            self._drop(client)
 
     def _push(self, client: Client) -> None:
         try:
             more = client.push()
         except ClientGone:
-            self._part(client)
+            self._drop(client)
             return
         if client.fd in self._ready:
             self._poll.modify(client.fd, READABLE | (select.POLLOUT if more else 0))
 
-    def _part(self, client: Client) -> None:
+    def _drop(self, client: Client) -> None:
         if self._clients.pop(client.fd, None):
-            self._forget(client.fd)
+            self.forget(client.fd)
             client.close()
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"

@@ -20,7 +20,7 @@ HOOK = "mkfifo /podwire/hook; exec 3<>/podwire/hook; until [ -e /podwire/ready ]
 FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
 
 
-class Place:
+class PodLayout:
     """The folder shared with the program, and the agent's ends of its FIFOs."""
 
     def __init__(self, shared: str, spool: str, busybox: str = "/bin/busybox") -> None:

@@ -25,7 +25,7 @@ def sign_in_url(settings: Settings, link: str) -> str:
 
 def user_id(services: Services, name: str) -> str:
     """Return the id of the user of this name. Raises: Stop."""
-    user = services.users.by_name(name)
+    user = services.store.users.by_name(name)
     if user is None:
         raise Stop(f"There is no user named {name}; podwire user list shows all.")
     return user.person.id

@@ -44,9 +44,9 @@ def listing(
 ) -> Listing:
     """Return what an attempt left, by default the last one that left anything. Raises: NotFound, ArtefactsRemoved."""
     run = show(services, person, run_id)
-    held = services.artefacts.of_run(run_id)
+    held = services.store.artefacts.of_run(run_id)
     holding = _chosen(services, run, held, attempt)
-    files = services.artefacts.files(run_id, holding.attempt, after, limit) if holding else []
+    files = services.store.artefacts.files(run_id, holding.attempt, after, limit) if holding else []
     keep_s = services.artefact_rules.keep_s
     until = run.ended_at + keep_s if run.ended_at is not None and keep_s > 0 else None
     return Listing(run, holding, files, [each.attempt for each in held if each.files], until)
@@ -70,7 +70,7 @@ def opened(services: Services, person: Person, run_id: str, name: str, attempt: 
     """
     found = listing(services, person, run_id, attempt, limit=0)
     holding = found.holding
-    file = services.artefacts.file(run_id, holding.attempt, name) if holding else None
+    file = services.store.artefacts.file(run_id, holding.attempt, name) if holding else None
     if holding is None or file is None:
         raise NotFound("The run left no artefact of that name.")
     return file, _storage(services).open(folder_of(found.run), holding, file)
@@ -93,10 +93,10 @@ def remove_expired(services: Services) -> int:
     # Before anything is claimed: a worker without the storage leaves it to others.
     storage = services.workspaces.storage_id()
     until = time.monotonic() + ROUND_S
-    for run in services.artefacts.expired(keep_s, storage, BATCH):
+    for run in services.store.artefacts.expired(keep_s, storage, BATCH):
         if time.monotonic() > until:
             break
-        if services.artefacts.claim_removal(run.id, keep_s):
+        if services.store.artefacts.claim_removal(run.id, keep_s):
             count += _remove(services, services.workspaces, run)
     return count
 
@@ -107,7 +107,7 @@ def _remove(services: Services, workspaces: Workspaces, run: Run) -> bool:
     except PodwireError as error:
         logger.warning("run %s: its artefacts are not removed yet: %s", run.id, error.detail)
         return False
-    services.artefacts.removed(run.id)
+    services.store.artefacts.removed(run.id)
     logger.info("run %s: its artefacts were removed", run.id)
     return True
 
@@ -116,13 +116,13 @@ def find_unknown(services: Services) -> int:
     """Tell of old folders in the storage that belong to no run with artefacts; return how many. Nothing is removed."""
     if services.workspaces is None:
         return 0
-    before = services.runs.now() - UNKNOWN_AFTER_S
+    before = services.store.leases.now() - UNKNOWN_AFTER_S
     old = [run_id for run_id, changed_at in services.workspaces.run_folders() if changed_at < before]
     unknown: list[str] = []
     for start in range(0, len(old), AT_ONCE):
         ids = old[start : start + AT_ONCE]
-        unknown += sorted(set(ids) - services.artefacts.known(ids))
+        unknown += sorted(set(ids) - services.store.artefacts.known(ids))
     if unknown:
         logger.warning("%d old folders in the storage of artefacts belong to no run: %s", len(unknown), ", ".join(unknown[:10]))
-        services.counters.note(LOST_FOLDERS.count(by=len(unknown)))
+        services.store.counters.note(LOST_FOLDERS.count(by=len(unknown)))
     return len(unknown)

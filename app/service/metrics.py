@@ -24,7 +24,7 @@ class Sample:
 
 def collect(services: Services) -> list[tuple[Metric, list[Sample]]]:
     """Return every metric with its samples, none of them negative. Raises: StoreUnavailable."""
-    counts = _by_metric(services.counters.counts())
+    counts = _by_metric(services.store.counters.counts())
     gauges = _gauges(services)
     return [(metric, _samples(metric, counts.get(metric.name, []), gauges)) for metric in METRICS]
 
@@ -56,10 +56,10 @@ def _histogram(metric: Metric, labels: Labels, counts: list[Increment]) -> list[
 
 
 def _gauges(services: Services) -> dict[str, float]:
-    _, everyone = services.runs.tallies("")
-    values = services.counters.gauges()
+    _, everyone = services.store.runs.tallies("")
+    values = services.store.counters.gauges()
     values |= {table.RUNS.key("active"): everyone.active, table.RUNS.key("waiting"): everyone.waiting}
-    for priority, backlog in services.counters.backlog().items():
+    for priority, backlog in services.store.counters.backlog().items():
         values |= {table.QUEUE_DEPTH.key(priority): backlog.depth, table.OLDEST_WAIT.key(priority): backlog.age_s}
     return values
 

@@ -37,7 +37,7 @@ class Wait:
 
 def show(services: Services, person: Person, run_id: str) -> Run:
     """Return the run. Raises: NotFound when there is none or it is not theirs."""
-    return visible(person, services.runs.get(run_id))
+    return visible(person, services.store.runs.get(run_id))
 
 
 def list_runs(
@@ -52,13 +52,13 @@ def list_runs(
 ) -> list[Run]:
     """Return the runs that the person may see, newest first, older than sequence `before`."""
     owner = None if person.is_admin else person.id
-    return services.runs.list(owner, statuses=list(statuses), label=label, priority=priority, before=before, limit=limit)
+    return services.store.runs.list(owner, statuses=list(statuses), label=label, priority=priority, before=before, limit=limit)
 
 
 def queue(services: Services, person: Person, limit: int = 100) -> list[QueueItem]:
     """Return the queued runs that the person may see, in the order in which they start, with their true positions."""
     owner = None if person.is_admin else person.id
-    return [QueueItem(run, position) for position, run in services.runs.queue(limit, owner, services.limits.ageing_s)]
+    return [QueueItem(run, position) for position, run in services.store.queue.queue(limit, owner, services.limits.ageing_s)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +71,24 @@ class Moment:
 
 def moment(services: Services) -> Moment:
     """Return how the queue stands now. It costs a look at all of it."""
-    return Moment(services.runs.line(services.limits.ageing_s), services.runs.recent_durations())
+    return Moment(services.store.queue.line(services.limits.ageing_s), services.store.queue.recent_durations())
 
 
 def wait_of(services: Services, run: Run, now: Moment | None = None) -> Wait | None:
     """Return why the run has not started, by a moment that the caller has or a new one; None when nothing is in its way."""
     if run.status is Status.STARTING:
-        why = explain_start(run, services.runs.now())
+        why = explain_start(run, services.store.leases.now())
         return Wait(None, why) if why else None
     if run.status is not Status.QUEUED:
         return None
-    position = services.runs.position(run, services.limits.ageing_s, now.line if now else None)
+    position = services.store.queue.position(run, services.limits.ageing_s, now.line if now else None)
     if position == 0:
         return None
     if again := _again(services, run):
         return Wait(position, again)
-    found = services.runs.standing(run, services.limits)
+    found = services.store.runs.standing(run, services.limits)
     why = explain_wait(position, found.limits, found.owner, found.everyone, found.group, found.full_label)
-    durations = now.durations if now else services.runs.recent_durations()
+    durations = now.durations if now else services.store.queue.recent_durations()
     free = max(0, found.limits.active - found.everyone.active)
     expected = None if found.everyone.paused else forecast(position, found.limits.active, free, durations)
     return Wait(position, f"{why}; expected to start {in_words(expected)}" if expected else why, expected)
@@ -96,7 +96,7 @@ def wait_of(services: Services, run: Run, now: Moment | None = None) -> Wait | N
 
 def _again(services: Services, run: Run) -> str | None:
     """Say when the next attempt starts, while it is too early for it."""
-    in_s = run.not_before - services.runs.now() if run.not_before is not None else 0.0
+    in_s = run.not_before - services.store.leases.now() if run.not_before is not None else 0.0
     former = former_attempts(services, run) if in_s > 0 else []
     if not former or former[-1].outcome is None:
         return None
@@ -110,7 +110,7 @@ def attempts(services: Services, run: Run) -> list[AttemptPart]:
 
 def former_attempts(services: Services, run: Run) -> list[AttemptPart]:
     """Return the attempts before the present one."""
-    return services.runs.former_attempts(run.id) if run.attempt > 1 else []
+    return services.store.attempts.former_attempts(run.id) if run.attempt > 1 else []
 
 
 def use_of(services: Services, run: Run) -> Use | None:
@@ -124,22 +124,22 @@ def use_of(services: Services, run: Run) -> Use | None:
 def questions(services: Services, person: Person, run_id: str) -> list[Question]:
     """Return all questions of a run. Raises: NotFound."""
     show(services, person, run_id)
-    return services.questions.of_run(run_id)
+    return services.store.questions.of_run(run_id)
 
 
 def open_questions(services: Services, person: Person) -> list[Question]:
     """Return the open questions that the person may answer."""
-    return services.questions.open_for(person)
+    return services.store.questions.open_for(person)
 
 
 def output(services: Services, run: Run, start: int, stop: int) -> Iterator[bytes]:
     """Return the recorded output bytes [start, stop)."""
-    return services.chunks.output(run.id, start, stop)
+    return services.store.log.output(run.id, start, stop)
 
 
 def output_span(services: Services, run: Run, attempt: int | None = None) -> tuple[int, int]:
     """Return where the recorded output begins and ends, in bytes: all of it, or what one attempt wrote. Raises: NotFound."""
-    size = services.chunks.output_size(run.id)
+    size = services.store.log.output_size(run.id)
     if attempt is None:
         return 0, size
     if not 1 <= attempt <= run.attempt:

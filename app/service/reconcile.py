@@ -27,10 +27,10 @@ ANNOUNCED_AFTER_S, ANNOUNCED_WITHIN_S = 1.0, 15.0
 
 def redispatch(services: Services) -> int:
     """Hand out again the runs that nobody supervises; return how many."""
-    rows, now = services.runs.unsupervised(BATCH)
+    rows, now = services.store.leases.unsupervised(BATCH)
     count = 0
     for run in unsupervised(rows, now):
-        if services.runs.mark_dispatched(run):
+        if services.store.leases.mark_dispatched(run):
             logger.info("run %s: %s without a supervisor; handed out again", run.id, run.status)
             if not hand_out(services, run):
                 break
@@ -40,7 +40,7 @@ def redispatch(services: Services) -> int:
 
 def expire_runs(services: Services) -> int:
     """End the queued runs whose queue timeout is over; return how many."""
-    overdue = services.runs.overdue_queued(BATCH)
+    overdue = services.store.queue.overdue_queued(BATCH)
     count = sum(_expire(services, run) for run in overdue)
     if count:
         dispatch(services)
@@ -58,7 +58,7 @@ def _expire(services: Services, run: Run) -> bool:
 
 def expire_questions(services: Services) -> int:
     """Settle the questions whose time is over, by their default or as expired; return how many."""
-    settled = services.questions.expire_due(BATCH)
+    settled = services.store.questions.expire_due(BATCH)
     for question in settled:
         wake(services, question.run_id, "reply")
     return len(settled)
@@ -67,8 +67,8 @@ def expire_questions(services: Services) -> int:
 def remove_orphans(services: Services) -> int:
     """Remove attempts that no unfinished run wants, those of failed runs after their time; return how many that were."""
     present = services.launcher.present()
-    leftovers = orphans(present, services.runs.unfinished_attempts())
-    failed = services.runs.failed_since(leftovers) if services.keep_failed_s else {}
+    leftovers = orphans(present, services.store.leases.unfinished_attempts())
+    failed = services.store.leases.failed_since(leftovers) if services.keep_failed_s else {}
     return sum(_remove_orphan(services, attempt, failed.get(attempt)) for attempt in leftovers)
 
 
@@ -83,7 +83,7 @@ def _remove_orphan(services: Services, orphan: tuple[str, int], failed_since_s: 
     services.launcher.remove(attempt)
     if failed_since_s is None:
         logger.info("run %s: attempt %d is left over; removed", *orphan)
-        services.counters.note(REPAIRED.count("orphan"))
+        services.store.counters.note(REPAIRED.count("orphan"))
     else:
         logger.info("run %s: what was left of its failed attempt %d is removed", *orphan)
     return True
@@ -92,20 +92,20 @@ def _remove_orphan(services: Services, orphan: tuple[str, int], failed_since_s: 
 def announce_ends(services: Services) -> int:
     """Announce the ends of the last moments which those who wrote them did not live to announce; return how many."""
     count = 0
-    for ended in services.runs.ended_lately(ANNOUNCED_AFTER_S, ANNOUNCED_WITHIN_S, BATCH):
+    for ended in services.store.leases.ended_lately(ANNOUNCED_AFTER_S, ANNOUNCED_WITHIN_S, BATCH):
         head = services.log.head(ended.run_id)
         if head is not None and (head.epoch, head.seq) >= (ended.epoch, ended.seq):
             continue
-        for end in services.chunks.read(ended.run_id, ended.seq - 1, 1):
+        for end in services.store.log.read(ended.run_id, ended.seq - 1, 1):
             announce_end(services, ended.run_id, ended.token, ended.epoch, end)
-            services.counters.note(REPAIRED.count("end_not_announced"))
+            services.store.counters.note(REPAIRED.count("end_not_announced"))
             count += 1
     return count
 
 
 def repair_queue(services: Services) -> bool:
     """Find the queued runs that the queue does not know of, as a process of the version before may leave them."""
-    repaired = services.runs.repair_lanes()
+    repaired = services.store.lanes.repair_lanes()
     if repaired:
         logger.warning("queue: some runs were not in their lanes; all lanes were made anew")
     return repaired

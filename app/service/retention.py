@@ -18,7 +18,7 @@ def remove_expired(services: Services) -> int:
     if services.keep_runs_s <= 0:
         return 0
     count, until = 0, time.monotonic() + ROUND_S
-    while time.monotonic() < until and services.runs.remove_oldest(services.keep_runs_s):
+    while time.monotonic() < until and services.store.retention.remove_oldest(services.keep_runs_s):
         count += 1
     if count:
         logger.info("%d runs that ended more than %g s ago were removed", count, services.keep_runs_s)

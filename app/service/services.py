@@ -11,14 +11,8 @@ from app.domain.runs.retry import Retries
 from app.domain.runs.run import Priority
 from app.domain.runs.spec import SpecLimits
 from app.domain.tracing import NoTracer, Tracer
-from app.store.accounts.users import UserStore
-from app.store.artefacts.artefacts import ArtefactStore
 from app.store.artefacts.workspaces import Workspaces
-from app.store.counters import Counters
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
+from app.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +23,7 @@ class Services:
     """
 
     process_id: str
-    runs: RunStore
-    artefacts: ArtefactStore
-    chunks: ChunkStore
-    questions: QuestionStore
-    inputs: InputStore
-    users: UserStore
-    counters: Counters
+    store: Store
     log: EventLog
     uses: Uses
     nudges: Nudges

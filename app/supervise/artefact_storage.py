@@ -11,7 +11,7 @@ from app.store.artefacts.workspaces import Workspaces
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class ArtefactStorage:
     """Where artefacts come from, where they go, where that is noted, and how much of them."""
 
     collector: Collector

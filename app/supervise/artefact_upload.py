@@ -15,20 +15,20 @@ from app.domain.ports import Attempt
 from app.domain.runs.artefacts import Artefact, ArtefactState, Found, Holding, LeftOut, Names, explain, folder_of
 from app.domain.runs.run import Run
 from app.store.artefacts.workspaces import Draft
-from app.supervise.artefact_storage import Keeper
-from app.supervise.worker.lease_scope import RETRY_S, Tenure
+from app.supervise.artefact_storage import ArtefactStorage
+from app.supervise.worker.lease_scope import RETRY_S, LeaseScope
 
 logger = logging.getLogger(__name__)
 
 CHECK_EVERY_S = 1.0
 
 
-class Keeping:
+class ArtefactUpload:
     """Keeps the artefacts of one attempt, for one supervisor."""
 
-    def __init__(self, tenure: Tenure, keeper: Keeper, run: Run, attempt: Attempt) -> None:
+    def __init__(self, lease: LeaseScope, artefact_storage: ArtefactStorage, run: Run, attempt: Attempt) -> None:
         """Touch nothing yet."""
-        self._tenure, self._keeper, self._run, self._attempt = tenure, keeper, run, attempt
+        self._lease, self._artefact_storage, self._run, self._attempt = lease, artefact_storage, run, attempt
         self._place = folder_of(run)
         self._check_at = self._until = 0.0
         self._trouble = "It took too long."
@@ -38,12 +38,12 @@ class Keeping:
 
         A failure of the storage or of the link is recorded, not raised.
         """
-        run, keeper, tenure = self._run, self._keeper, self._tenure
-        holding, left_s = tenure.persist(lambda: keeper.store.begin(run, keeper.rules.collect_within_s))
+        run, artefact_storage, lease = self._run, self._artefact_storage, self._lease
+        holding, left_s = lease.call_store(lambda: artefact_storage.store.begin(run, artefact_storage.rules.collect_within_s))
         if holding.state is not ArtefactState.COLLECTING:
             return
         if nothing:
-            return tenure.persist(lambda: keeper.store.settle(run, replace(holding, state=ArtefactState.KEPT)))
+            return lease.call_store(lambda: artefact_storage.store.settle(run, replace(holding, state=ArtefactState.KEPT)))
         self._until = time.monotonic() + left_s
         while True:
             try:
@@ -55,14 +55,14 @@ class Keeping:
                 logger.warning("run %s: artefacts not kept yet: %s", run.id, error.detail)
                 if time.monotonic() > self._until or error.facts.get("full"):
                     return self._lose(holding, f"What the program left could not be kept: {error.detail}")
-            tenure.check()
-            tenure.pause(RETRY_S)
-            tenure.woken.clear()
+            lease.check()
+            lease.pause(RETRY_S)
+            lease.woken.clear()
 
     def _collect(self, holding: Holding) -> None:
-        keeper, run = self._keeper, self._run
-        storage = keeper.workspaces.storage_id()
-        with keeper.workspaces.draft(self._place, run.attempt, run.token) as draft:
+        artefact_storage, run = self._artefact_storage, self._run
+        storage = artefact_storage.workspaces.storage_id()
+        with artefact_storage.workspaces.draft(self._place, run.attempt, run.token) as draft:
             files, left = self._copy(draft)
         kept = replace(
             holding,
@@ -71,18 +71,18 @@ class Keeping:
             files=len(files),
             size_bytes=sum(file.size_bytes for file in files),
             left_out=sum(left.counts.values()),
-            message=explain(left, keeper.rules),
+            message=explain(left, artefact_storage.rules),
         )
         # Whatever happens from here on, the folder stays: this may be committed although nobody heard of it.
-        self._tenure.persist(lambda: keeper.store.settle(run, kept, files))
+        self._lease.call_store(lambda: artefact_storage.store.settle(run, kept, files))
         if run.token > 1:
             self._tidy()
 
     def _copy(self, draft: Draft) -> tuple[list[Artefact], LeftOut]:
-        rules, names, room = self._keeper.rules, Names(), self._keeper.rules.max_bytes
+        rules, names, room = self._artefact_storage.rules, Names(), self._artefact_storage.rules.max_bytes
         files: list[Artefact] = []
         try:
-            for step in self._keeper.collector.collect(self._attempt, rules.max_files, rules.max_bytes):
+            for step in self._artefact_storage.collector.collect(self._attempt, rules.max_files, rules.max_bytes):
                 self._stay()
                 if isinstance(step, LeftOut):
                     draft.end()
@@ -108,15 +108,15 @@ class Keeping:
         if now > self._until:
             raise LinkLost(self._trouble)
         if now >= self._check_at:
-            self._tenure.check()
+            self._lease.check()
             self._check_at = now + CHECK_EVERY_S
 
     def _tidy(self) -> None:
         try:
-            self._keeper.workspaces.settle(self._place, self._run.attempt, self._run.token)
+            self._artefact_storage.workspaces.settle(self._place, self._run.attempt, self._run.token)
         except WorkspacesUnavailable as error:
             logger.info("run %s: leftovers stay until its artefacts are removed: %s", self._run.id, error.detail)
 
     def _lose(self, holding: Holding, message: str) -> None:
         lost = replace(holding, state=ArtefactState.LOST, message=message)
-        self._tenure.persist(lambda: self._keeper.store.settle(self._run, lost))
+        self._lease.call_store(lambda: self._artefact_storage.store.settle(self._run, lost))

@@ -18,17 +18,17 @@ from app.domain.runs.retry import Failure, explain_again, tried_again, wait_s
 from app.domain.runs.run import Outcome, Run, Status
 from app.supervise.attempt_facts import Facts
 from app.supervise.session import End, end_event_fields
-from app.supervise.worker.lease_scope import Tenure
+from app.supervise.worker.lease_scope import LeaseScope
 
 logger = logging.getLogger(__name__)
 
 
-class Ending:
+class AttemptEnd:
     """Writes the end of one attempt. `remove` takes the attempt away and says whether its program may have begun."""
 
-    def __init__(self, tenure: Tenure, remove: Callable[[], bool]) -> None:
+    def __init__(self, lease: LeaseScope, remove: Callable[[], bool]) -> None:
         """Write nothing yet."""
-        self._tenure, self._crew, self._log = tenure, tenure.crew, tenure.log
+        self._lease, self._context, self._log = lease, lease.context, lease.log
         self._remove = remove
 
     def write(self, run: Run, end: End, facts: Facts) -> bool:
@@ -36,17 +36,17 @@ class Ending:
 
         What is kept of the log must fit into one chunk. Raises: Fenced.
         """
-        if self._may_go_on(run, end) and self._again(facts.of(run), end.outcome):
+        if self._may_go_on(run, end) and self._queue_again(facts.of(run), end.outcome):
             return False
-        self._tenure.persist(lambda: self._finish(run, end, facts))
+        self._lease.call_store(lambda: self._finish(run, end, facts))
         return True
 
     def _finish(self, before: Run, end: End, facts: Facts) -> None:
         with self._log.holding_archive():
-            now = self._tenure.now()
+            now = self._lease.now()
             after = facts.of(transition(before, Step.END, now, outcome=end.outcome))
             entry = self._log.compose(now, Kind.END, end_event_fields(end, self._log.top.offset))
-            self._crew.runs.finish(before, after, *self._log.last_chunk(entry))
+            self._context.store.runs.finish(before, after, *self._log.last_chunk(entry))
         self._log.ended(entry)
         logger.info("run %s: %s, %s", before.id, end.outcome.status, end.outcome.reason)
 
@@ -62,7 +62,7 @@ class Ending:
 
     def _tried_again(self, run: Run, end: End, *, began: bool) -> bool:
         failure = Failure(end.outcome.reason, began, end.hopeless)
-        return tried_again(self._crew.retries, run.spec.retry, run.attempt, failure)
+        return tried_again(self._context.retries, run.spec.retry, run.attempt, failure)
 
     def _began(self, run: Run, end: End) -> bool:
         """Say whether the user's code may have begun: False only where that is certain."""
@@ -70,19 +70,19 @@ class Ending:
             return False
         return run.started_at is not None or run.let_go_at is not None or self._remove()
 
-    def _again(self, run: Run, outcome: Outcome) -> bool:
+    def _queue_again(self, run: Run, outcome: Outcome) -> bool:
         """Queue the next attempt; False when somebody has asked for the run's end."""
-        former = self._tenure.persist(lambda: self._crew.runs.former_attempts(run.id)) if run.attempt > 1 else []
-        row = self._tenure.persist(lambda: self._crew.runs.get(run.id))
+        former = self._lease.call_store(lambda: self._context.store.attempts.former_attempts(run.id)) if run.attempt > 1 else []
+        row = self._lease.call_store(lambda: self._context.store.runs.get(run.id))
         if row is None or row.cancel_requested_at is not None:
             return False
-        return self._tenure.persist(lambda: self._queue(run, outcome, former))
+        return self._lease.call_store(lambda: self._write_retry(run, outcome, former))
 
-    def _queue(self, before: Run, outcome: Outcome, former: list[AttemptPart]) -> bool:
+    def _write_retry(self, before: Run, outcome: Outcome, former: list[AttemptPart]) -> bool:
         with self._log.holding_archive():
-            now, pause_s = self._tenure.now(), wait_s(self._crew.retries, before.attempt, random.random())
+            now, pause_s = self._lease.now(), wait_s(self._context.retries, before.attempt, random.random())
             after = transition(before, Step.RETRY, now, wait_s=pause_s)
-            entry = self._tell(before, outcome, now, pause_s)
+            entry = self._announcement(before, outcome, now, pause_s)
             chunk, progress = self._log.last_chunk(entry)
             part = replace(
                 all_attempts(before, former)[-1],
@@ -91,14 +91,14 @@ class Ending:
                 last_seq=progress.seq,
                 last_offset=progress.offset,
             )
-            if self._crew.runs.retry(before, after, part, chunk, progress) is None:
+            if self._context.store.attempts.retry(before, after, part, chunk, progress) is None:
                 return False
         self._log.ended(entry)
         logger.info("run %s: attempt %d ended, %s; another follows", before.id, before.attempt, outcome.reason)
         return True
 
-    def _tell(self, before: Run, outcome: Outcome, now: float, pause_s: float) -> Entry:
-        number, of = before.attempt + 1, self._crew.retries.attempts(before.spec.retry)
+    def _announcement(self, before: Run, outcome: Outcome, now: float, pause_s: float) -> Entry:
+        number, of = before.attempt + 1, self._context.retries.attempts(before.spec.retry)
         message = f"Attempt {before.attempt} ended: {outcome.message} Next: {explain_again(number, of, pause_s, outcome.reason)}."
         ended = {
             "reason": outcome.reason.value,

@@ -14,7 +14,7 @@ from app.domain.runs.run import Run
 from app.supervise.log.run_log import RunLog, adopt
 from app.supervise.supervisor import Parked, Supervisor
 from app.supervise.worker.lease_scope import Drained
-from app.supervise.worker.worker_context import Crew
+from app.supervise.worker.worker_context import WorkerContext
 
 logger = logging.getLogger(__name__)
 
@@ -23,23 +23,23 @@ logger = logging.getLogger(__name__)
 FAULTY_CLAIMS = 10
 
 
-def supervise(crew: Crew, run_id: str, traceparent: str | None = None) -> None:
+def supervise(context: WorkerContext, run_id: str, traceparent: str | None = None) -> None:
     """Claim the run and follow it to its end. Returns at once, without error, when another process has it or it has ended.
 
     The claim is traced below `traceparent`, which came with the message.
     Raises: Drained when this process shuts down first, StoreUnavailable when the database cannot be reached.
     """
-    if crew.halt.is_set():
+    if context.halt.is_set():
         raise Drained
     claimed_at, began_at = time.monotonic(), time.time()
-    run = crew.runs.claim(run_id, crew.process_id, crew.lease_s)
+    run = context.store.leases.claim(run_id, context.process_id, context.lease_s)
     if run is None:
         return
-    with crew.tracer.part("claim", run, parent=traceparent, began_at=began_at):
+    with context.tracer.part("claim", run, parent=traceparent, began_at=began_at):
         logger.info("run %s: supervised, token %d", run.id, run.token)
-    with crew.leases.hold(run.id, run.token, claimed_at):
+    with context.leases.hold(run.id, run.token, claimed_at):
         try:
-            _follow(crew, run)
+            _follow(context, run)
         except Parked:
             logger.info("run %s: waits for a person and leaves its slot to another", run.id)
         except Fenced:
@@ -48,32 +48,32 @@ def supervise(crew: Crew, run_id: str, traceparent: str | None = None) -> None:
             raise
         except Exception:
             logger.exception("run %s: supervising it failed", run.id)
-            _after_a_fault(crew, run)
+            _after_a_fault(context, run)
 
 
-def _follow(crew: Crew, run: Run) -> None:
-    log = _log_of(crew, run)
-    supervisor = Supervisor(crew, run, log)
-    with crew.archiver.keeping(log), crew.wakes.registered(run.id, supervisor.wake):
+def _follow(context: WorkerContext, run: Run) -> None:
+    log = _log_of(context, run)
+    supervisor = Supervisor(context, run, log)
+    with context.archiver.keeping(log), context.wakeups.registered(run.id, supervisor.wake):
         supervisor.follow()
 
 
-def _log_of(crew: Crew, run: Run) -> RunLog:
+def _log_of(context: WorkerContext, run: Run) -> RunLog:
     try:
         # The first writer ever has no former one's tail to judge.
-        server = crew.log.server_id() if run.token > 1 else None
+        server = context.log.server_id() if run.token > 1 else None
     except LiveUnavailable:
         server = None
-    return adopt(run, crew.log, crew.chunks, server)
+    return adopt(run, context.log, context.store.log, server)
 
 
-def _after_a_fault(crew: Crew, run: Run) -> None:
+def _after_a_fault(context: WorkerContext, run: Run) -> None:
     """Let somebody try again, or end the run when that did not help often enough."""
     try:
-        row = crew.runs.get(run.id)
+        row = context.store.runs.get(run.id)
         if row is not None and row.token == run.token and run.token - run.first_token >= FAULTY_CLAIMS:
-            Supervisor(crew, row, _log_of(crew, row)).give_up()
+            Supervisor(context, row, _log_of(context, row)).give_up()
         else:
-            crew.runs.release(run.id, run.token)
+            context.store.leases.release(run.id, run.token)
     except Fenced:
         logger.info("run %s: token %d was overtaken", run.id, run.token)

@@ -14,38 +14,38 @@ from app.domain.ids import question_id
 from app.domain.runs.events import Kind
 from app.domain.runs.question import Question
 from app.domain.runs.run import Run
-from app.supervise.session import Announce, Ask, answer_fields, question_fields, reply_body
-from app.supervise.worker.lease_scope import Tenure
+from app.supervise.session import AnnounceAnswer, AskQuestion, answer_fields, question_fields, reply_body
+from app.supervise.worker.lease_scope import LeaseScope
 
 logger = logging.getLogger(__name__)
 
-Tell = Callable[[Wire, dict[str, object]], None]
+SendCommand = Callable[[Wire, dict[str, object]], None]
 
 
 class Dialogue:
     """What the program asks and people answer. `waiting_for` holds the numbers of the questions that are open."""
 
-    def __init__(self, tenure: Tenure, run: Run, tell: Tell) -> None:
-        """`tell` sends a command to the agent, now or never: whatever is not acknowledged is told again."""
-        self._tenure, self._crew, self._log = tenure, tenure.crew, tenure.log
-        self._run, self._tell = run, tell
+    def __init__(self, lease: LeaseScope, run: Run, send: SendCommand) -> None:
+        """`send` sends a command to the agent, now or never: whatever is not acknowledged is sent again."""
+        self._lease, self._context, self._log = lease, lease.context, lease.log
+        self._run, self._send = run, send
         self.waiting_for: set[int] = set()
 
     def recall(self) -> None:
         """Learn what the attempt has asked before this supervisor came."""
-        questions = self._tenure.persist(lambda: self._crew.questions.of_run(self._run.id))
+        questions = self._lease.call_store(lambda: self._context.store.questions.of_run(self._run.id))
         self.waiting_for = {q.asked.number for q in questions if q.attempt == self._run.attempt and q.delivered_at is None}
 
-    def ask(self, ask: Ask) -> bool:
+    def ask(self, ask: AskQuestion) -> bool:
         """Store the question and write its event; False when it is one too many, which the program is told."""
-        run, crew = self._run, self._crew
+        run, context = self._run, self._context
         try:
-            question, _ = self._tenure.persist(
-                lambda: crew.questions.ask(run.id, run.token, run.attempt, ask.asked, crew.max_questions)
+            question, _ = self._lease.call_store(
+                lambda: context.store.questions.ask(run.id, run.token, run.attempt, ask.asked, context.max_questions)
             )
         except LimitReached as error:
             refusal = {"id": f"reply-{ask.asked.number}", "number": ask.asked.number, "state": "refused", "value": None}
-            self._tell(Wire.REPLY, {**refusal, "message": error.detail})
+            self._send(Wire.REPLY, {**refusal, "message": error.detail})
             notice: dict[str, object] = {"code": "question_refused", "message": error.detail}
             self._log.add(ask.time, Kind.NOTICE, notice, spool=ask.spool)
             return False
@@ -54,7 +54,7 @@ class Dialogue:
         self._log.publish()
         return True
 
-    def announce(self, announce: Announce) -> bool:
+    def announce(self, announce: AnnounceAnswer) -> bool:
         """Write the event of an answer that the agent has taken; False for a question that nobody knows."""
         question = self._question(announce.number)
         if question is None:
@@ -66,18 +66,18 @@ class Dialogue:
 
     def _question(self, number: int) -> Question | None:
         run = self._run
-        return self._tenure.persist(lambda: self._crew.questions.get(question_id(run.id, run.attempt, number)))
+        return self._lease.call_store(lambda: self._context.store.questions.get(question_id(run.id, run.attempt, number)))
 
     def carry(self) -> None:
-        """Tell the agent what people answered and sent."""
+        """Send the agent what people answered and sent."""
         run = self._run
         if self.waiting_for:
-            for question in self._tenure.persist(lambda: self._crew.questions.undelivered(run.id, run.attempt)):
-                self._tell(Wire.REPLY, reply_body(question))
+            for question in self._lease.call_store(lambda: self._context.store.questions.undelivered(run.id, run.attempt)):
+                self._send(Wire.REPLY, reply_body(question))
         if run.spec.stdin:
             # One at a time, so that a line which the agent cannot take yet is never overtaken by the next.
-            for line in self._tenure.persist(lambda: self._crew.inputs.undelivered(run.id))[:1]:
-                self._tell(Wire.INPUT, {"id": f"input-{line.number}", "data": line.data, "eof": line.eof})
+            for line in self._lease.call_store(lambda: self._context.store.inputs.undelivered(run.id))[:1]:
+                self._send(Wire.INPUT, {"id": f"input-{line.number}", "data": line.data, "eof": line.eof})
 
     def acknowledged(self, command_id: str) -> bool:
         """Note that the agent holds a command for good; True when there may be more for it at once."""
@@ -87,7 +87,7 @@ class Dialogue:
             return False
         if what == "reply":
             asked = question_id(run.id, run.attempt, int(number))
-            self._tenure.persist(lambda: self._crew.questions.delivered(asked))
+            self._lease.call_store(lambda: self._context.store.questions.delivered(asked))
         elif what == "input":
-            self._tenure.persist(lambda: self._crew.inputs.delivered(run.id, int(number)))
+            self._lease.call_store(lambda: self._context.store.inputs.delivered(run.id, int(number)))
         return what == "input"

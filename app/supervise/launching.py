@@ -12,7 +12,7 @@ from app.domain.ports import Attempt
 from app.domain.runs.events import Kind
 from app.domain.runs.lifecycle import cancellation
 from app.domain.runs.run import Outcome, Reason, Run, Status
-from app.supervise.worker.lease_scope import RETRY_S, Tenure
+from app.supervise.worker.lease_scope import RETRY_S, LeaseScope
 
 logger = logging.getLogger(__name__)
 
@@ -29,12 +29,12 @@ class NotLaunched(Exception):
 class Launching:
     """The launch of one attempt by one supervisor."""
 
-    def __init__(self, tenure: Tenure, run: Run, attempt: Attempt, hold_up: Callable[[str], None]) -> None:
+    def __init__(self, lease: LeaseScope, run: Run, attempt: Attempt, hold_up: Callable[[str], None]) -> None:
         """Nothing is asked of the launcher yet. `hold_up` is told what the start waits for, whenever it had to."""
         self._hold_up = hold_up
-        self._tenure, self._crew, self._run, self._attempt = tenure, tenure.crew, run, attempt
-        self._give_up_at = time.monotonic() + self._crew.launch_within_s
-        self._told = False
+        self._lease, self._context, self._run, self._attempt = lease, lease.context, run, attempt
+        self._give_up_at = time.monotonic() + self._context.launch_within_s
+        self._sent_at = False
 
     def handle(self) -> str:
         """Return the handle of the attempt once it is started. Raises: NotLaunched, AttemptGone, Fenced, Drained."""
@@ -42,9 +42,9 @@ class Launching:
             raise NotLaunched(cancellation(self._run))
         attempt = self._whole()
         while True:
-            self._tenure.check()
+            self._lease.check()
             try:
-                return self._crew.launcher.launch(attempt)
+                return self._context.launcher.launch(attempt)
             except LaunchRefused as error:
                 outcome = _outcome(error, Reason.INVALID_SPEC)
                 # What no run could do better is for whoever looks after this service.
@@ -54,14 +54,14 @@ class Launching:
             except LauncherUnavailable as error:
                 logger.warning("run %s: not launched yet: %s", self._run.id, error)
                 self._bear(error)
-            self._tenure.pause(RETRY_S)
-            self._tenure.woken.clear()
+            self._lease.pause(RETRY_S)
+            self._lease.woken.clear()
 
     def _whole(self) -> Attempt:
         """Return the attempt with the values of its secrets, which nobody needs after the launch."""
         if not self._run.spec.secrets:
             return self._attempt
-        return replace(self._attempt, secrets=self._tenure.persist(lambda: self._crew.runs.secrets(self._run.id)))
+        return replace(self._attempt, secrets=self._lease.call_store(lambda: self._context.store.secrets.secrets(self._run.id)))
 
     def _bear(self, error: LauncherUnavailable) -> None:
         """Return when it should be tried again. Raises: NotLaunched."""
@@ -76,18 +76,18 @@ class Launching:
     def _overdue(self) -> bool:
         """Say whether the run has waited for a place to run for longer than its queue timeout."""
         deadline_at = self._run.queue_deadline_at
-        return deadline_at is not None and self._tenure.now() > deadline_at
+        return deadline_at is not None and self._lease.now() > deadline_at
 
     def _tell(self, error: LauncherUnavailable) -> None:
         """Tell watchers, once, what the run waits for."""
-        if not self._told:
-            self._told = True
+        if not self._sent_at:
+            self._sent_at = True
             notice: dict[str, object] = {"code": "quota_exceeded", "message": error.detail}
-            self._tenure.log.add(self._tenure.now(), Kind.NOTICE, notice)
-            self._tenure.log.publish()
+            self._lease.log.add(self._lease.now(), Kind.NOTICE, notice)
+            self._lease.log.publish()
 
     def _look_for_cancellation(self) -> None:
-        row = self._tenure.persist(lambda: self._crew.runs.get(self._run.id))
+        row = self._lease.call_store(lambda: self._context.store.runs.get(self._run.id))
         if row is not None and row.cancel_requested_at is not None:
             raise NotLaunched(cancellation(replace(self._run, cancelled_by=row.cancelled_by)))
 

@@ -25,7 +25,7 @@ GIVE_UP_AFTER_KILL_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class WriteEvent:
     """Add an event to the log. `spool` is the agent's position after the record it came from."""
 
     kind: Kind
@@ -36,7 +36,7 @@ class Write:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class AskQuestion:
     """Store the question (harmless when it is there already), then write its event at `spool`."""
 
     asked: Asked
@@ -45,7 +45,7 @@ class Ask:
 
 
 @dataclass(frozen=True, slots=True)
-class Announce:
+class AnnounceAnswer:
     """The agent has taken the reply to question `number`: write the answer event at `spool`."""
 
     number: int
@@ -54,7 +54,7 @@ class Announce:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class SendCommand:
     """Send a command to the agent."""
 
     kind: Wire
@@ -62,7 +62,7 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class ChangeStatus:
     """Apply a step of the lifecycle and save it."""
 
     step: Step
@@ -70,21 +70,21 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
-class Acked:
+class Acknowledged:
     """The agent holds the command with this id for good."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Learnt:
+class NewFacts:
     """Something was learnt about the attempt: what it uses now, for everyone to see, or (None) more evidence, to be stored."""
 
     use: Use | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class HoldUp:
+class HeldUp:
     """The start waits for something else than before: a sentence, None for nothing."""
 
     why: str | None
@@ -106,7 +106,7 @@ class End:
     left_nothing: bool = False
 
 
-Action = Write | Ask | Announce | Tell | Move | Acked | Learnt | HoldUp | End
+Action = WriteEvent | AskQuestion | AnnounceAnswer | SendCommand | ChangeStatus | Acknowledged | NewFacts | HeldUp | End
 
 
 class Session:
@@ -127,20 +127,20 @@ class Session:
         body = json.loads(record.payload)
         if record.kind == Wire.STARTED:
             fields: dict[str, object] = {"status": Status.RUNNING.value, "attempt": self.run.attempt}
-            started = [Move(Step.START)] if self.run.status is Status.STARTING else []
-            return [*started, Write(Kind.STATUS, fields, record.time, record.position)]
+            started = [ChangeStatus(Step.START)] if self.run.status is Status.STARTING else []
+            return [*started, WriteEvent(Kind.STATUS, fields, record.time, record.position)]
         if record.kind == Wire.QUESTION:
             return self._question(body, record)
         if record.kind == Wire.TAKEN:
             refused = body.get("state") == "refused"
-            return [] if refused else [Announce(int(body["number"]), record.time, record.position)]
+            return [] if refused else [AnnounceAnswer(int(body["number"]), record.time, record.position)]
         if record.kind == Wire.NOTICE:
-            return [Write(Kind.NOTICE, body, record.time, record.position)]
+            return [WriteEvent(Kind.NOTICE, body, record.time, record.position)]
         if record.kind == Wire.ACK:
-            return [Acked(str(body["id"]))] if body.get("ok", True) else []
+            return [Acknowledged(str(body["id"]))] if body.get("ok", True) else []
         if record.kind == Wire.USE:
             use = use_of(record, self.run)
-            return [Learnt(use)] if use else []
+            return [NewFacts(use)] if use else []
         if record.kind in (Wire.FACTS, Wire.HELD):
             return self._of_link(record, body, learnt)
         if record.kind == Wire.EXIT:
@@ -151,8 +151,8 @@ class Session:
         starting = self.run.status is Status.STARTING
         if record.kind == Wire.FACTS:
             # Until the program has started, its START is still to be saved, and carries this.
-            return [Learnt()] if learnt and not starting else []
-        return [HoldUp(body["why"])] if starting and body["why"] != self.run.held_up else []
+            return [NewFacts()] if learnt and not starting else []
+        return [HeldUp(body["why"])] if starting and body["why"] != self.run.held_up else []
 
     def _end(self, body: dict[str, object]) -> End:
         withheld = body.get("withheld_bytes")
@@ -164,20 +164,20 @@ class Session:
             left_nothing=body.get("artefacts") is False,
         )
 
-    def _output(self, record: Record) -> Write:
+    def _output(self, record: Record) -> WriteEvent:
         stream = "stdout" if record.kind == Wire.STDOUT else "stderr"
         fields = output_fields(stream, self.offset, record.payload)
         self.offset += len(record.payload)
-        return Write(Kind.OUTPUT, fields, record.time, record.position, len(record.payload))
+        return WriteEvent(Kind.OUTPUT, fields, record.time, record.position, len(record.payload))
 
     def _question(self, body: dict[str, object], record: Record) -> list[Action]:
         try:
-            return [Ask(parse_asked(body), record.time, record.position)]
+            return [AskQuestion(parse_asked(body), record.time, record.position)]
         except InvalidInput as error:
             number = body.get("number")
             notice: dict[str, object] = {"code": "question_refused", "message": f"A question was refused: {error.detail}"}
             refusal = {"id": f"reply-{number}", "number": number, "state": "refused", "value": None, "message": error.detail}
-            return [Tell(Wire.REPLY, refusal), Write(Kind.NOTICE, notice, record.time, record.position)]
+            return [SendCommand(Wire.REPLY, refusal), WriteEvent(Kind.NOTICE, notice, record.time, record.position)]
 
     def watch(self, row: Run, now: float) -> list[Action]:
         """Compare with the run's row and the database's clock: cancellation, the timeout, a stop that takes too long."""
@@ -194,7 +194,7 @@ class Session:
         return []
 
     def _stop(self, reason: Reason) -> list[Action]:
-        return [Move(Step.STOP, reason), Tell(Wire.SIGNAL, {"id": "stop-term", "signal": "TERM"})]
+        return [ChangeStatus(Step.STOP, reason), SendCommand(Wire.SIGNAL, {"id": "stop-term", "signal": "TERM"})]
 
     def _insist(self, now: float) -> list[Action]:
         late_s = now - (self.run.stopping_since or now) - self.run.spec.grace_s
@@ -202,15 +202,15 @@ class Session:
             return [End(self._stopped())]
         if late_s >= self._kills * KILL_AGAIN_S:
             self._kills += 1
-            return [Tell(Wire.SIGNAL, {"id": f"stop-kill-{self._kills}", "signal": "KILL"})]
-        return [] if late_s >= 0 else [Tell(Wire.SIGNAL, {"id": "stop-term", "signal": "TERM"})]
+            return [SendCommand(Wire.SIGNAL, {"id": f"stop-kill-{self._kills}", "signal": "KILL"})]
+        return [] if late_s >= 0 else [SendCommand(Wire.SIGNAL, {"id": "stop-term", "signal": "TERM"})]
 
     def waits(self, open_questions: int) -> list[Action]:
         """Bring the status in line with the number of questions that are still open."""
         if open_questions and self.run.status is Status.RUNNING:
-            return [Move(Step.WAIT)]
+            return [ChangeStatus(Step.WAIT)]
         if not open_questions and self.run.status is Status.WAITING:
-            return [Move(Step.RESUME)]
+            return [ChangeStatus(Step.RESUME)]
         return []
 
     def lost(self) -> End:

@@ -18,19 +18,31 @@ from app.domain.reconcile import leaves_remains
 from app.domain.runs.events import Kind
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Reason, Run, Status
-from app.supervise.artefact_upload import Keeping
-from app.supervise.attempt_end import Ending, began_after
+from app.supervise.artefact_upload import ArtefactUpload
+from app.supervise.attempt_end import AttemptEnd, began_after
 from app.supervise.attempt_facts import RECALLED_EVENTS, Facts
 from app.supervise.dialogue import Dialogue
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.log.run_log import RunLog
-from app.supervise.session import Acked, Action, Announce, Ask, End, HoldUp, Learnt, Move, Session, Tell, Write
-from app.supervise.worker.lease_scope import RETRY_S, Tenure
-from app.supervise.worker.worker_context import Crew
+from app.supervise.session import (
+    Acknowledged,
+    Action,
+    AnnounceAnswer,
+    AskQuestion,
+    ChangeStatus,
+    End,
+    HeldUp,
+    NewFacts,
+    SendCommand,
+    Session,
+    WriteEvent,
+)
+from app.supervise.worker.lease_scope import RETRY_S, LeaseScope
+from app.supervise.worker.worker_context import WorkerContext
 
 logger = logging.getLogger(__name__)
 
-ATTEND_EVERY_S = 2.0
+CHECK_ROW_EVERY_S = 2.0
 HEARS_WITHIN_S = 2.0
 STAY_S = 1.0
 SILENCE_S = 20.0
@@ -44,17 +56,17 @@ class Parked(Exception):
 class Supervisor:
     """One run under supervision. One thread follows; any thread may wake it."""
 
-    def __init__(self, crew: Crew, run: Run, log: RunLog) -> None:
+    def __init__(self, context: WorkerContext, run: Run, log: RunLog) -> None:
         """Continue the run where its log is."""
-        self._crew, self._log = crew, log
-        self._tenure = Tenure(crew, run, log)
-        self._session = Session(run, log.top.offset, Facts(run, crew.lease_s))
-        self._ending = Ending(self._tenure, lambda: began_after(lambda: crew.launcher.remove(self._attempt)))
-        self._dialogue = Dialogue(self._tenure, run, self._tell)
+        self._context, self._log = context, log
+        self._lease = LeaseScope(context, run, log)
+        self._session = Session(run, log.top.offset, Facts(run, context.lease_s))
+        self._attempt_end = AttemptEnd(self._lease, lambda: began_after(lambda: context.launcher.remove(self._attempt)))
+        self._dialogue = Dialogue(self._lease, run, self._send)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
         self._link: Link | None = None
-        self._told: dict[str, float] = {}
-        self._attend_at = self._publish_at = self._heard_at = 0.0
+        self._sent_at: dict[str, float] = {}
+        self._check_row_at = self._publish_at = self._heard_at = 0.0
         self._began_at = time.monotonic()
         self._ended = False
         # The last event of the attempts before this one.
@@ -62,7 +74,7 @@ class Supervisor:
 
     def wake(self) -> None:
         """Look at the run's row now."""
-        self._tenure.woken.set()
+        self._lease.woken.set()
         if link := self._link:
             link.wake()
 
@@ -71,13 +83,13 @@ class Supervisor:
         self._begin()
         if self._ended:
             return
-        with self._crew.tracer.part("follow", self._session.run):
+        with self._context.tracer.part("follow", self._session.run):
             try:
                 while not self._ended:
-                    self._tenure.check()
-                    self._attend_if_due()
+                    self._lease.check()
+                    self._check_row_if_due()
                     self._perform_records()
-                    self._send_on()
+                    self._publish_events()
                     self._park_if_crowded()
             finally:
                 self._drop_link()
@@ -92,11 +104,11 @@ class Supervisor:
     def _begin(self) -> None:
         run = self._session.run
         if run.attempt > 1:
-            former = self._tenure.persist(lambda: self._crew.runs.former_attempts(run.id))
+            former = self._lease.call_store(lambda: self._context.store.attempts.former_attempts(run.id))
             self._before = former[-1].last_seq
         if self._log.top.seq == self._before:
             fields: dict[str, object] = {"status": Status.STARTING.value, "attempt": run.attempt}
-            self._log.add(self._tenure.now(), Kind.STATUS, fields)
+            self._log.add(self._lease.now(), Kind.STATUS, fields)
         self._log.publish()
         if run.token > 1:
             self._dialogue.recall()
@@ -106,15 +118,17 @@ class Supervisor:
     def _launch(self) -> None:
         run = self._session.run
         try:
-            with self._crew.tracer.part("launch", run):
-                handle = Launching(self._tenure, run, self._attempt, self._hold_up).handle()
+            with self._context.tracer.part("launch", run):
+                handle = Launching(self._lease, run, self._attempt, self._hold_up).handle()
         except NotLaunched as error:
             return self._end_before_start(End(error.outcome, hopeless=error.hopeless))
         except AttemptGone:
             return self._perform([self._session.lost()])
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle, held_up=None)
-        self._tenure.persist(lambda: self._crew.runs.set_handle(run.id, run.token, handle, self._session.facts.evidence))
+        self._lease.call_store(
+            lambda: self._context.store.leases.set_handle(run.id, run.token, handle, self._session.facts.evidence)
+        )
 
     def _end_before_start(self, end: End) -> None:
         """End an attempt that must not go on; it is removed first, so that it never can."""
@@ -125,8 +139,8 @@ class Supervisor:
         """Note that the program may begin from here on, before it is let go."""
         run = self._session.run
         if run.let_go_at is None:
-            now = self._tenure.now()
-            self._tenure.persist(lambda: self._crew.runs.let_go(run.id, run.token, now))
+            now = self._lease.now()
+            self._lease.call_store(lambda: self._context.store.attempts.let_go(run.id, run.token, now))
             self._session.run = replace(run, let_go_at=now)
 
     # --- the loop
@@ -135,7 +149,7 @@ class Supervisor:
         """Read what the agent says and do what follows from it."""
         try:
             link = self._connected()
-            records = link.read(0.0 if self._tenure.woken.is_set() else max(0.0, self._attend_at - time.monotonic()))
+            records = link.read(0.0 if self._lease.woken.is_set() else max(0.0, self._check_row_at - time.monotonic()))
         except AttemptGone:
             return self._perform([self._session.lost()])
         except LinkLost as error:
@@ -143,7 +157,7 @@ class Supervisor:
             return self._drop_link()
         except LauncherUnavailable as error:
             logger.info("run %s: agent not reached yet: %s", self._session.run.id, error)
-            return self._tenure.pause(RETRY_S)
+            return self._lease.pause(RETRY_S)
         if records:
             self._heard_at = time.monotonic()
         elif time.monotonic() > self._heard_at + SILENCE_S:
@@ -157,9 +171,9 @@ class Supervisor:
         if self._link is None:
             if self._session.run.status is Status.STARTING:
                 self._hold_up(None)  # what another link said; this one says what is so now
-            self._link = self._crew.launcher.connect(self._attempt, self._log.top.spool, self._on_start)
-            self._told.clear()
-            self._attend_at = 0.0
+            self._link = self._context.launcher.connect(self._attempt, self._log.top.spool, self._on_start)
+            self._sent_at.clear()
+            self._check_row_at = 0.0
             self._heard_at = time.monotonic()
         return self._link
 
@@ -168,63 +182,63 @@ class Supervisor:
         if link:
             link.close()
 
-    def _send_on(self) -> None:
+    def _publish_events(self) -> None:
         """Pass events on to the live log; hold the agent back while SQL takes nothing."""
         if self._ended:
             return
         if time.monotonic() >= self._publish_at and not self._log.publish():
             self._publish_at = time.monotonic() + RETRY_S
-        self._crew.archiver.hint(self._log)
+        self._context.archiver.hint(self._log)
         while self._log.kept_bytes > MAX_KEPT_BYTES:
-            self._crew.archiver.hint(self._log)
+            self._context.archiver.hint(self._log)
             time.sleep(0.02)
-            self._tenure.check()
+            self._lease.check()
 
     def _park_if_crowded(self) -> None:
         run = self._session.run
         if run.status is not Status.WAITING or time.monotonic() < self._began_at + STAY_S or self._link is None:
             return
-        if not self._crew.leases.makes_room(run.id, run.token):
+        if not self._context.leases.makes_room(run.id, run.token):
             return
         if self._log.publish():
-            while self._tenure.persist(self._log.archive):
+            while self._lease.call_store(self._log.archive):
                 pass
-            if self._tenure.persist(lambda: self._crew.runs.park(run.id, run.token)):
+            if self._lease.call_store(lambda: self._context.store.leases.park(run.id, run.token)):
                 raise Parked
-        self._crew.leases.stays(run.id, run.token)
+        self._context.leases.stays(run.id, run.token)
 
     # --- the other direction: what people want of the run
 
-    def _attend_if_due(self) -> None:
-        if self._tenure.woken.is_set() or time.monotonic() >= self._attend_at:
-            self._tenure.woken.clear()
-            self._attend()
-            self._attend_at = time.monotonic() + self._attend_within()
+    def _check_row_if_due(self) -> None:
+        if self._lease.woken.is_set() or time.monotonic() >= self._check_row_at:
+            self._lease.woken.clear()
+            self._check_row()
+            self._check_row_at = time.monotonic() + self._check_row_within()
 
-    def _attend_within(self) -> float:
+    def _check_row_within(self) -> float:
         deadline_at = self._session.run.deadline_at
         if deadline_at is None or self._session.run.status is not Status.RUNNING:
-            return ATTEND_EVERY_S
-        return min(ATTEND_EVERY_S, max(0.05, deadline_at - self._tenure.now()))
+            return CHECK_ROW_EVERY_S
+        return min(CHECK_ROW_EVERY_S, max(0.05, deadline_at - self._lease.now()))
 
-    def _attend(self) -> None:
+    def _check_row(self) -> None:
         run = self._session.run
-        row = self._tenure.persist(lambda: self._crew.runs.get(run.id))
+        row = self._lease.call_store(lambda: self._context.store.runs.get(run.id))
         if row is None or row.token != run.token or row.status.final:
             raise Fenced()
-        self._perform(self._session.watch(row, self._tenure.now()))
+        self._perform(self._session.watch(row, self._lease.now()))
         if self._ended:
             return
         self._dialogue.carry()
 
-    def _tell(self, kind: Wire, body: dict[str, object]) -> None:
+    def _send(self, kind: Wire, body: dict[str, object]) -> None:
         """Send a command unless this link carried it a moment ago; it is sent again until the agent acknowledges it."""
         key = str(body["id"])
-        if self._link is None or time.monotonic() < self._told.get(key, 0.0) + 3 * ATTEND_EVERY_S:
+        if self._link is None or time.monotonic() < self._sent_at.get(key, 0.0) + 3 * CHECK_ROW_EVERY_S:
             return
         try:
             self._link.send(kind, body)
-            self._told[key] = time.monotonic()
+            self._sent_at[key] = time.monotonic()
         except LinkLost:
             self._drop_link()
 
@@ -233,93 +247,93 @@ class Supervisor:
     def _perform(self, actions: Iterable[Action]) -> None:
         for action in actions:
             match action:
-                case Write(kind, fields, at, spool, size):
+                case WriteEvent(kind, fields, at, spool, size):
                     self._log.add(at, kind, fields, spool=spool, size=size)
-                case Tell(kind=command, body=body):
-                    self._tell(command, body)
-                case Move(step, reason):
+                case SendCommand(kind=command, body=body):
+                    self._send(command, body)
+                case ChangeStatus(step, reason):
                     self._move(step, reason)
-                case Ask():
+                case AskQuestion():
                     self._ask(action)
-                case Announce():
+                case AnnounceAnswer():
                     self._announce(action)
-                case Acked(command_id):
+                case Acknowledged(command_id):
                     self._acknowledged(command_id)
-                case Learnt() | HoldUp():
+                case NewFacts() | HeldUp():
                     self._learn(action)
                 case End():
                     self._end(action)
 
     def _move(self, step: Step, reason: Reason | None) -> None:
         before = self._session.run
-        after = self._session.facts.of(transition(before, step, self._tenure.now(), reason=reason))
-        self._session.run = self._tenure.persist(lambda: self._crew.runs.save(before, after))
+        after = self._session.facts.of(transition(before, step, self._lease.now(), reason=reason))
+        self._session.run = self._lease.call_store(lambda: self._context.store.runs.save(before, after))
         if step is Step.STOP:
             fields: dict[str, object] = {"status": Status.STOPPING.value, "attempt": after.attempt}
-            self._log.add(self._tenure.now(), Kind.STATUS, fields)
+            self._log.add(self._lease.now(), Kind.STATUS, fields)
         if step is Step.WAIT:
-            self._crew.on_release()
+            self._context.on_release()
 
-    def _ask(self, ask: Ask) -> None:
+    def _ask(self, ask: AskQuestion) -> None:
         if self._dialogue.ask(ask):
             self._wait_or_go_on()
-            self._attend_at = 0.0
+            self._check_row_at = 0.0
 
-    def _announce(self, announce: Announce) -> None:
+    def _announce(self, announce: AnnounceAnswer) -> None:
         if self._dialogue.announce(announce):
             self._wait_or_go_on()
 
     def _acknowledged(self, command_id: str) -> None:
         if self._dialogue.acknowledged(command_id):
-            self._attend_at = 0.0
+            self._check_row_at = 0.0
 
     def _wait_or_go_on(self) -> None:
         self._perform(self._session.waits(len(self._dialogue.waiting_for)))
 
-    def _learn(self, learnt: Learnt | HoldUp) -> None:
+    def _learn(self, learnt: NewFacts | HeldUp) -> None:
         run, facts = self._session.run, self._session.facts
-        if isinstance(learnt, HoldUp):
+        if isinstance(learnt, HeldUp):
             return self._hold_up(learnt.why)
         if learnt.use is not None:
-            return self._crew.uses.put(run.id, learnt.use)
+            return self._context.uses.put(run.id, learnt.use)
         self._session.run = facts.of(run)
-        self._tenure.persist(lambda: self._crew.runs.set_evidence(run, facts.evidence))
+        self._lease.call_store(lambda: self._context.store.leases.set_evidence(run, facts.evidence))
 
     def _hold_up(self, why: str | None) -> None:
         """Keep what the start waits for, for everyone to see."""
         run = self._session.run
         if why != run.held_up:
-            self._tenure.persist(lambda: self._crew.runs.hold_up(run, why))
+            self._lease.call_store(lambda: self._context.store.leases.hold_up(run, why))
             self._session.run = replace(run, held_up=why)
 
     def _recall_facts(self) -> None:
         facts, run = self._session.facts, self._session.run
         if facts.lacks(self._log.top.offset):
-            facts.recall(self._tenure.persist(lambda: self._crew.chunks.read(run.id, self._before, RECALLED_EVENTS)))
+            facts.recall(self._lease.call_store(lambda: self._context.store.log.read(run.id, self._before, RECALLED_EVENTS)))
 
     # --- the end
 
     def _end(self, end: End) -> None:
         """Write the end of the attempt; then tidy up."""
-        while self._tenure.persist(self._log.archive):
+        while self._lease.call_store(self._log.archive):
             pass
         self._recall_facts()
         self._keep_artefacts(end.left_nothing)
-        with self._crew.tracer.part("end", self._session.run) as part:
+        with self._context.tracer.part("end", self._session.run) as part:
             part.note(status=end.outcome.status.value, reason=end.outcome.reason.value)
-            over = self._ending.write(self._session.run, end, self._session.facts)
+            over = self._attempt_end.write(self._session.run, end, self._session.facts)
         self._ended = True
-        kept = over and self._crew.keep_failed_s > 0 and leaves_remains(end.outcome)
+        kept = over and self._context.keep_failed_s > 0 and leaves_remains(end.outcome)
         self._dismiss(hears_within_s=HEARS_WITHIN_S if kept else 0.0)
         if not kept:
             self._remove()
-        self._crew.on_release()
+        self._context.on_release()
 
     def _keep_artefacts(self, nothing: bool) -> None:
-        run, keeper = self._session.run, self._crew.keeper
-        if keeper is not None and run.started_at is not None:
-            with self._crew.tracer.part("keep", run):
-                Keeping(self._tenure, keeper, run, self._attempt).keep(nothing=nothing)
+        run, artefact_storage = self._session.run, self._context.artefact_storage
+        if artefact_storage is not None and run.started_at is not None:
+            with self._context.tracer.part("keep", run):
+                ArtefactUpload(self._lease, artefact_storage, run, self._attempt).keep(nothing=nothing)
 
     def _dismiss(self, hears_within_s: float) -> None:
         """Tell the agent that it is done with; where nobody removes it, see that it has heard."""
@@ -336,6 +350,6 @@ class Supervisor:
 
     def _remove(self) -> None:
         try:
-            self._crew.launcher.remove(self._attempt)
+            self._context.launcher.remove(self._attempt)
         except PodwireError as error:
             logger.warning("run %s: attempt not removed yet: %s", self._session.run.id, error)

@@ -118,7 +118,7 @@ def end_session(response: Response) -> None:
     """Forget the session here and in the browser."""
     held = request.cookies.get(SESSION_COOKIE)
     if held:
-        context().services.users.close_session(held)
+        context().services.store.users.close_session(held)
     response.delete_cookie(SESSION_COOKIE, httponly=True, samesite="Lax", secure=context().settings.secure_cookies)
 
 
@@ -157,9 +157,9 @@ def _bearer() -> str | None:
 
 def _look_up(services: Services, held: Credential) -> _SignedIn | None:
     if held.scheme is Scheme.TOKEN:
-        person = services.users.person_of_token(held.secret)
+        person = services.store.users.person_of_token(held.secret)
         return _SignedIn(person, held) if person else None
-    session = services.users.session(held.secret)
+    session = services.store.users.session(held.secret)
     return _SignedIn(session[0], held, session[1]) if session else None
 
 

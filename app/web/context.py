@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 from flask import current_app
 
 from app.service.services import Services
+from app.web.wait_reasons import WaitReasonCache
 from config.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,12 +18,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class WebContext:
-    """The services of this process, its hub of live watchers, its settings, and whether it is shutting down."""
+    """The services of this process, its hub of live watchers, its settings, whether it is shutting down, and a cache."""
 
     services: Services
     hub: Hub
     settings: Settings
     drain: Drain
+    wait_reasons: WaitReasonCache
 
 
 def context() -> WebContext:

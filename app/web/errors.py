@@ -53,7 +53,7 @@ def fields_of(error: PodwireError) -> dict[str, object]:
 
 def problem(status: int, code: str, detail: str, **facts: object) -> Response:
     """Return the problem document."""
-    context().services.counters.note(REFUSALS.count(code))
+    context().services.store.counters.note(REFUSALS.count(code))
     title = _TITLES.get(code) or code.replace("_", " ").capitalize()
     body = {**facts, "type": f"urn:podwire:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
     return Response(json.dumps(body), status, mimetype="application/problem+json")

@@ -9,12 +9,15 @@ from werkzeug.routing import BaseConverter
 from app.domain import log_context
 from app.live.hub import Hub
 from app.service.services import Services
-from app.web import auth, errors, pages
-from app.web.api import artefacts, health, limits, openapi, output, questions, queue, queue_admin, runs
+from app.web import auth, errors, openapi, pages
+from app.web.api import artefacts, audit, health, limits, output, people, questions, queue
+from app.web.api.runs import views as runs
 from app.web.context import WebContext
 from app.web.streams import sse, websocket
 from app.web.streams.drain import Drain
-from app.web.streams.registry import Sockets
+from app.web.streams.registry import StreamRegistry
+from app.web.streams.sock import sock
+from app.web.wait_reasons import WaitReasonCache
 from config.settings import Settings
 
 # What programs wrote is shown to browsers: they must never take it for a page of ours.
@@ -38,15 +41,15 @@ def create_app(services: Services, hub: Hub, settings: Settings) -> Flask:
     app = Flask("app.web", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = settings.max_request_bytes
     app.config["MAX_FORM_MEMORY_SIZE"] = settings.max_request_bytes
-    sockets = Sockets(settings.max_sockets, settings.max_sockets_per_user)
-    app.extensions["podwire"] = WebContext(services, hub, settings, Drain(sockets, settings.drain_s))
+    registry = StreamRegistry(settings.max_sockets, settings.max_sockets_per_user)
+    app.extensions["podwire"] = WebContext(services, hub, settings, Drain(registry, settings.drain_s), WaitReasonCache(services))
     app.url_map.converters.update(run=RunId, question=QuestionId, artefact=artefacts.ArtefactName)
     app.url_map.redirect_defaults = False
     errors.register(app)
     auth.register(app)
-    for module in (runs, questions, queue, queue_admin, output, artefacts, sse, health, openapi, limits):
+    for module in (runs, questions, queue, audit, people, limits, output, artefacts, websocket, sse, health, openapi):
         app.register_blueprint(module.bp)
-    websocket.register(app)
+    sock.init_app(app)
     pages.register(app)
     app.after_request(_harden)
     app.before_request(_work_for)

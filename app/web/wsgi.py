@@ -23,6 +23,6 @@ def create() -> Flask:
     hub.start()
     site = app.extensions["podwire"]
     # Until the process ends: `config.gunicorn` has the counts written a last time when everybody has left.
-    keep = services.counters.keep
+    keep = services.store.counters.keep
     threading.Thread(target=keep, args=(lambda: gauges_of(site), threading.Event()), name="counts", daemon=True).start()
     return app

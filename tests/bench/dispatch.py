@@ -22,9 +22,9 @@ from app.domain.runs.spec import RunSpec
 from app.store.engine import begin, make_engine, reading
 from app.store.queue import lanes, order
 from app.store.runs.rows import spec_text
-from app.store.runs.runs import RunStore
 from app.store.schema.migrate import migrate
 from app.store.schema.tables import runs, tallies
+from app.store.store import make_store
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, DurablePostgres
 from tests.bench.stack import MANY
@@ -74,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _measure(engine: Engine, celery_ms: float) -> list[str]:
-    store = RunStore(engine)
+    store = make_store(engine, "bench")
     limits = replace(LIMITS, owner_active=MANY // 2)
 
     def ask(work: Callable[[Connection], object]) -> Callable[[], object]:
@@ -92,14 +92,14 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
         )
 
     free = select_both()
-    dispatching = _timed(lambda: store.dispatch_next(limits))
+    dispatching = _timed(lambda: store.queue.dispatch_next(limits))
     with begin(engine) as connection:
         connection.execute(HOLD_UP, {"many": limits.owner_active})
     held_up = select_both()
-    line = _timed(lambda: store.line(LIMITS.ageing_s), 10)
-    known, some = store.line(LIMITS.ageing_s), store.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
-    alone = _timed(lambda: store.position(some, LIMITS.ageing_s), 10)
-    again = _timed(lambda: (store.position(some, LIMITS.ageing_s, known), store.standing(some, LIMITS)))
+    line = _timed(lambda: store.queue.line(LIMITS.ageing_s), 10)
+    known, some = store.queue.line(LIMITS.ageing_s), store.queue.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
+    alone = _timed(lambda: store.queue.position(some, LIMITS.ageing_s), 10)
+    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.runs.standing(some, LIMITS)))
     return [
         _shown(free[0]),
         _shown(dispatching),
@@ -149,7 +149,7 @@ def _database(kind: str, queued: int) -> Iterator[Engine]:
 
 
 def _fill(engine: Engine, queued: int) -> None:
-    now = RunStore(engine).now()
+    now = make_store(engine, "bench").leases.now()
     many = queued * 9 // 10
     rows = [
         {

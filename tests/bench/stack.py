@@ -15,8 +15,8 @@ from app.domain.runs.run import Priority
 from app.domain.runs.spec import RunSpec
 from app.store.accounts.users import UserStore
 from app.store.engine import make_engine
-from app.store.runs.runs import RunStore
 from app.store.schema.migrate import migrate
+from app.store.store import make_store
 from tests.bench.servers import BIN, Server, unused_port
 
 MANY = 10_000_000
@@ -68,14 +68,14 @@ class Stack:
 
     def running(self, count: int) -> list[str]:
         """Store so many runs that are being supervised by a process which does nothing else; return their ids."""
-        store, found = RunStore(self.engine), []
+        store, found = make_store(self.engine, "bench"), []
         for _ in range(count):
-            run, *_ = store.submit(
+            run, *_ = store.submissions.submit(
                 new_run_id(), self.person, RunSpec(command=("true",)), Priority.NORMAL, Limits(MANY, MANY, MANY, MANY)
             )
-            run = store.save(run, transition(run, Step.DISPATCH, run.created_at))
-            run = store.claim(run.id, "bench", 86_400.0) or run
-            store.save(run, transition(run, Step.START, run.created_at))
+            run = store.runs.save(run, transition(run, Step.DISPATCH, run.created_at))
+            run = store.leases.claim(run.id, "bench", 86_400.0) or run
+            store.runs.save(run, transition(run, Step.START, run.created_at))
             found.append(run.id)
         return found
 

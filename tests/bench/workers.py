@@ -24,8 +24,8 @@ from app.domain.queue.admission import Limits
 from app.domain.runs.run import Priority
 from app.domain.runs.spec import RunSpec
 from app.live.names import live_channel, parse_announcement
-from app.store.runs.runs import RunStore
 from app.store.schema.tables import runs
+from app.store.store import make_store
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, DurablePostgres, Server, raise_open_files
 from tests.bench.stack import MANY, Stack, Worker
@@ -84,12 +84,12 @@ def _podwire(options: argparse.Namespace, redis: BenchRedis, postgres: DurablePo
 
 def _start_runs(stack: Stack, options: argparse.Namespace) -> None:
     """Submit them a few at a time, so that the machine is not busy with their start alone."""
-    store = RunStore(stack.engine)
+    store = make_store(stack.engine, "bench")
     command = ("/bin/sh", "-c", f"while :; do echo a line of output; sleep {options.every:g}; done")
     began = time.monotonic()
     for submitted in range(0, options.active, BATCH):
         for _ in range(min(BATCH, options.active - submitted)):
-            store.submit(new_run_id(), stack.person, RunSpec(command=command), Priority.NORMAL, LIMITS)
+            store.submissions.submit(new_run_id(), stack.person, RunSpec(command=command), Priority.NORMAL, LIMITS)
         while _running(stack) < min(submitted + BATCH, options.active):
             if time.monotonic() > began + START_WITHIN_S:
                 raise SystemExit(f"only {_running(stack)} runs have started")

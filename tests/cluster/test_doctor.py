@@ -11,10 +11,10 @@ import yaml
 
 from app.domain.errors import LaunchRefused
 from app.launch.kubernetes.api.kube_api import KubeApi
-from app.launch.kubernetes.checks.check_result import Finding, State
-from app.launch.kubernetes.checks.cluster_checks import Patient, examine
+from app.launch.kubernetes.checks.check_result import CheckResult, State
+from app.launch.kubernetes.checks.cluster_checks import CheckedCluster, examine
 from app.launch.kubernetes.launcher import KubernetesLauncher
-from app.launch.kubernetes.link import exec_link
+from app.launch.kubernetes.link import exec_session
 from app.launch.kubernetes.pods.manifest import DOMAIN, Shape
 from tests.cluster.conftest import launched, wait_for
 from tests.cluster.rights import PATHS, RULES, account
@@ -22,11 +22,11 @@ from tests.cluster.test_access import SMALL, with_user
 from tests.contract.attempts import bash, clear
 
 
-def examined(api: KubeApi, shape: Shape, within_s: float = 60.0) -> dict[str, Finding]:
-    return {finding.name: finding for finding in examine(Patient(lambda: api, shape, KubernetesLauncher, within_s))}
+def examined(api: KubeApi, shape: Shape, within_s: float = 60.0) -> dict[str, CheckResult]:
+    return {finding.name: finding for finding in examine(CheckedCluster(lambda: api, shape, KubernetesLauncher, within_s))}
 
 
-def states(found: dict[str, Finding]) -> dict[str, str]:
+def states(found: dict[str, CheckResult]) -> dict[str, str]:
     return {name: finding.state.value for name, finding in found.items()}
 
 
@@ -75,7 +75,7 @@ def test_without_exec(
     assert "resources: [pods/exec]\n    verbs: [get, create]" in found["permissions"].advice
     assert found["probe"].state is State.WARNING
     # What a run comes to: its end says whom to tell, and the log says what it is.
-    monkeypatch.setattr(exec_link, "FORBIDDEN_S", 1.0)
+    monkeypatch.setattr(exec_session, "FORBIDDEN_S", 1.0)
     launcher = KubernetesLauncher(user, shape)
     follower = launched(launcher, bash("true", **SMALL))
     ended = follower.to_end()
@@ -110,7 +110,7 @@ def test_a_namespace_that_is_not_there(api: KubeApi, shape: Shape) -> None:
 
 
 def test_an_image_that_cannot_be_had(api: KubeApi, shape: Shape, monkeypatch: pytest.MonkeyPatch, nothing_left: None) -> None:
-    monkeypatch.setitem(exec_link.LASTING_S, "ImagePullFailed", 2.0)
+    monkeypatch.setitem(exec_session.LASTING_S, "ImagePullFailed", 2.0)
     found = examined(
         api, replace(shape, images={**shape.images, "python": "localhost/no-such-image:1"}, languages={"python": ("python3",)})
     )
@@ -122,7 +122,7 @@ def test_an_image_that_cannot_be_had(api: KubeApi, shape: Shape, monkeypatch: py
 def test_an_agent_image_that_cannot_be_had(
     api: KubeApi, shape: Shape, monkeypatch: pytest.MonkeyPatch, nothing_left: None
 ) -> None:
-    monkeypatch.setitem(exec_link.LASTING_S, "LaunchFailed", 2.0)
+    monkeypatch.setitem(exec_session.LASTING_S, "LaunchFailed", 2.0)
     found = examined(api, replace(shape, agent_image="localhost/no-such-agent:1"))
     assert (found["probe"].state, "PODWIRE_KUBE_AGENT_IMAGE is localhost/no-such-agent:1" in found["probe"].advice) == (
         State.FAILED,

@@ -24,7 +24,7 @@ from tests.integration.client import Client
 from tests.upgrade.release import Release
 from tests.upgrade.trial import Doings, Load, prove
 
-# Both nodes are needed, or one of them is closed for a while: one after the other.
+# Both nodes are needed.
 pytestmark = pytest.mark.xdist_group("nodes")
 
 

@@ -6,6 +6,7 @@ test_reasons.py.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -18,13 +19,9 @@ from app.launch.kubernetes.api.kube_api import KubeApi
 from app.launch.kubernetes.pods.manifest import Shape
 from tests.cluster.conftest import wait_for
 from tests.cluster.installation import installed
-from tests.cluster.node import SECOND
-from tests.cluster.test_faults import cordon, names
-from tests.cluster.test_reasons import kill_container, pod_path
+from tests.cluster.test_reasons import WHERE_CONTAINERS_CAN_BE_KILLED, kill_container, pod_path
 from tests.integration.client import Client
 
-# Both nodes are needed, or one of them is closed for a while: one after the other.
-pytestmark = pytest.mark.xdist_group("nodes")
 # Some of these ends are followed by another attempt unless one is all that is wanted.
 SMALL: dict[str, object] = {"cpu": 0.1, "memory": "64Mi", "grace": 2, "retry": {"max_attempts": 1}}
 READY = "trap 'echo bye; exit 5' TERM; echo ready; while :; do sleep 0.1; done"
@@ -51,7 +48,10 @@ NEVER_PLACED = {"finds no room"}
 @pytest.fixture(scope="module")
 def client(api: KubeApi, namespace: str) -> Iterator[Client]:
     limits = {"max_active": 20, "max_active_per_owner": 20}
-    with installed(namespace, kube_instance="outcomes", kube_allowed_images='["*"]', **limits) as podwire:
+    where = WHERE_CONTAINERS_CAN_BE_KILLED if shutil.which("ctr-node") else {}
+    with installed(
+        namespace, kube_instance="outcomes", kube_allowed_images='["*"]', kube_node_selector=json.dumps(where), **limits
+    ) as podwire:
         yield podwire.client()
         podwire.must_run()
 
@@ -87,15 +87,8 @@ def test_every_end_is_told_for_what_it_is(client: Client, api: KubeApi, shape: S
         metadata = {"name": path.rpartition("/")[2], "namespace": shape.namespace}
         api.call("POST", f"{path}/eviction", {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": metadata})
 
-    second = SECOND in names(api)
-    if second:  # the first node's containers can be killed
-        cordon(api, SECOND, True)
-    try:
-        begin("loses its agent")
-        after_it_began("loses its agent", lambda: kill_container(api, shape, attempts["loses its agent"], "agent"))
-    finally:
-        if second:
-            cordon(api, SECOND, False)
+    begin("loses its agent")
+    after_it_began("loses its agent", lambda: kill_container(api, shape, attempts["loses its agent"], "agent"))
     begin(*(set(ENDS) - {"loses its agent"}))
     after_it_began("is evicted", evict)
     after_it_began("is deleted", lambda: api.call("DELETE", pod_path(shape, attempts["is deleted"])))

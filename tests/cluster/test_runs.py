@@ -19,7 +19,7 @@ from app.domain.ports import Attempt
 from app.launch.kubernetes.api.kube_api import KubeApi
 from app.launch.kubernetes.api.kube_errors import ApiFailure
 from app.launch.kubernetes.launcher import KubernetesLauncher
-from app.launch.kubernetes.link import exec_link
+from app.launch.kubernetes.link import exec_session
 from app.launch.kubernetes.link.exec_socket import ExecSocket
 from app.launch.kubernetes.pods.manifest import BRIDGE_COMMAND, Shape, pod_name
 from tests.cluster.conftest import BARE_IMAGE, exists, launched, wait_for
@@ -224,7 +224,7 @@ def test_what_the_cluster_or_the_rules_refuse(launcher: KubernetesLauncher, api:
 def test_an_image_that_cannot_be_had(
     launcher: KubernetesLauncher, monkeypatch: pytest.MonkeyPatch, image: str, reason: str
 ) -> None:
-    monkeypatch.setitem(exec_link.LASTING_S, "ImagePullFailed", 3.0)
+    monkeypatch.setitem(exec_session.LASTING_S, "ImagePullFailed", 3.0)
     follower = launched(launcher, attempt(command=("true",), image=image, **SMALL))
     assert follower.to_end()["reason"] == reason
     assert not [record for record in follower.records if record.kind == Kind.STARTED]

@@ -25,11 +25,8 @@ from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Priority, Reason, Run, Status
 from app.domain.runs.spec import RunSpec
 from app.store.engine import make_engine
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
 from app.store.schema.migrate import migrate
+from app.store.store import Store, make_store
 
 T = TypeVar("T")
 
@@ -154,26 +151,23 @@ ANN, BOB, ROOT = Person("u-ann", "ann"), Person("u-bob", "bob"), Person("u-root"
 class House:
     """The stores of one process, and short ways to runs in every state."""
 
-    runs: RunStore
-    chunks: ChunkStore
-    questions: QuestionStore
-    inputs: InputStore
+    store: Store
     limits: Limits
 
     ann, bob, root = ANN, BOB, ROOT
 
     def queued(self, owner: Person = ANN, priority: Priority = Priority.NORMAL, **spec: object) -> Run:
         whole = RunSpec(**{"script": "print(1)", "language": "python", **spec})
-        run, created, _ = self.runs.submit(new_run_id(), owner, whole, priority, self.limits)
+        run, created, _ = self.store.submissions.submit(new_run_id(), owner, whole, priority, self.limits)
         assert created
         return run
 
     def claimed(self, owner: Person = ANN, process: str = "p1", lease_s: float = 60.0, **spec: object) -> Run:
         """A run that is `starting`, held by the process; the queue must be empty before."""
         run = self.queued(owner, **spec)
-        dispatched = self.runs.dispatch_next(self.limits)
+        dispatched = self.store.queue.dispatch_next(self.limits)
         assert dispatched and dispatched.id == run.id
-        claimed = self.runs.claim(run.id, process, lease_s)
+        claimed = self.store.leases.claim(run.id, process, lease_s)
         assert claimed
         return claimed
 
@@ -181,18 +175,20 @@ class House:
         return self.step(self.claimed(owner, **spec), Step.START)
 
     def step(self, run: Run, step: Step) -> Run:
-        return self.runs.save(run, transition(run, step, self.runs.now()))
+        return self.store.runs.save(run, transition(run, step, self.store.leases.now()))
 
     def ended(self, run: Run, status: Status = Status.CANCELLED) -> Run:
         """Finish the run without any chunk."""
         outcome = Outcome(status, Reason.CANCELLED_BY_USER, "Cancelled by ann.")
-        stored = self.runs.get(run.id)
+        stored = self.store.runs.get(run.id)
         assert stored
-        return self.runs.finish(run, transition(run, Step.END, self.runs.now(), outcome=outcome), None, stored.archived)
+        return self.store.runs.finish(
+            run, transition(run, Step.END, self.store.leases.now(), outcome=outcome), None, stored.archived
+        )
 
     def counts(self, owner: Person = ANN) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """(queued, active, waiting) of the owner and of all."""
-        owner_tally, everyone = self.runs.tallies(owner.id)
+        owner_tally, everyone = self.store.runs.tallies(owner.id)
         return (
             (owner_tally.queued, owner_tally.active, owner_tally.waiting),
             (everyone.queued, everyone.active, everyone.waiting),
@@ -200,8 +196,7 @@ class House:
 
 
 def house_on(engine: Engine, limits: Limits | None = None) -> House:
-    stores = RunStore(engine), ChunkStore(engine), QuestionStore(engine), InputStore(engine)
-    return House(*stores, limits or Limits())
+    return House(make_store(engine, "process"), limits or Limits())
 
 
 @pytest.fixture

@@ -64,7 +64,7 @@ def test_a_takeover_has_the_time_that_is_left_of_the_first(house, store, other_s
 def test_an_overtaken_supervisor_settles_nothing(house, store, other_store):
     run = house.claimed(lease_s=-1.0)
     holding, _ = store.begin(run, 50.0)
-    second = house.runs.claim(run.id, "p2", 60.0)
+    second = house.store.leases.claim(run.id, "p2", 60.0)
     with pytest.raises(Fenced):
         store.settle(run, kept(holding), FILES)
     other_store.settle(second, kept(holding, FILES[:1]), FILES[:1])

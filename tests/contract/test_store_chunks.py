@@ -45,45 +45,45 @@ def test_a_chunk_holds_the_payloads_byte_for_byte():
 def test_the_archive_is_read_from_any_seq_without_gaps(house):
     run, writer = house.running(), Writer()
     for size in (1, 5, 2, 30, 1):
-        house.chunks.archive(run.id, run.token, *writer.chunk(*[b"x"] * size))
-    assert house.runs.get(run.id).archived == writer.progress
+        house.store.log.archive(run.id, run.token, *writer.chunk(*[b"x"] * size))
+    assert house.store.runs.get(run.id).archived == writer.progress
     for after in range(41):
         for limit in (1, 3, 100):
-            got = [e.seq for e in house.chunks.read(run.id, after, limit)]
+            got = [e.seq for e in house.store.log.read(run.id, after, limit)]
             assert got == list(range(after + 1, min(39, after + limit) + 1))
-    assert house.chunks.read("nobody", 0, 10) == [] and house.chunks.standing("nobody") is None
-    assert house.chunks.standing(run.id) == Standing(1, 39, ((1, 0),), False)
+    assert house.store.log.read("nobody", 0, 10) == [] and house.store.log.standing("nobody") is None
+    assert house.store.log.standing(run.id) == Standing(1, 39, ((1, 0),), False)
 
 
 def test_gaps_and_old_tokens_are_refused(house):
     run, writer = house.claimed(lease_s=-1.0), Writer()
-    house.chunks.archive(run.id, run.token, *writer.chunk(b"a"))
+    house.store.log.archive(run.id, run.token, *writer.chunk(b"a"))
     writer.chunk(b"lost")
     with pytest.raises(Fenced):
-        house.chunks.archive(run.id, run.token, *writer.chunk(b"b"))
-    taken = house.runs.claim(run.id, "p2", 60)
+        house.store.log.archive(run.id, run.token, *writer.chunk(b"b"))
+    taken = house.store.leases.claim(run.id, "p2", 60)
     late = Writer(seq=1, offset=1).chunk(b"late")
     with pytest.raises(Fenced):
-        house.chunks.archive(run.id, run.token, *late)
+        house.store.log.archive(run.id, run.token, *late)
     with pytest.raises(Fenced):
-        house.chunks.open_epoch(run.id, run.token)
-    house.chunks.archive(run.id, taken.token, *late)
-    house.ended(house.runs.get(run.id))
+        house.store.log.open_epoch(run.id, run.token)
+    house.store.log.archive(run.id, taken.token, *late)
+    house.ended(house.store.runs.get(run.id))
     with pytest.raises(Fenced):
-        house.chunks.archive(run.id, taken.token, *Writer(seq=2, offset=5).chunk(b"after the end"))
-    assert [e.seq for e in house.chunks.read(run.id, 0, 10)] == [1, 2]
+        house.store.log.archive(run.id, taken.token, *Writer(seq=2, offset=5).chunk(b"after the end"))
+    assert [e.seq for e in house.store.log.read(run.id, 0, 10)] == [1, 2]
 
 
 def test_what_was_archived_before_a_lost_answer_is_skipped(house):
     run = house.running()
     first, progress = Writer().chunk(b"one", b"two")
     longer, further = Writer().chunk(b"one", b"two", b"three")
-    house.chunks.archive(run.id, run.token, first, progress)
-    house.chunks.archive(run.id, run.token, first, progress)
-    house.chunks.archive(run.id, run.token, longer, further)
-    assert house.runs.get(run.id).archived == further
-    assert b"".join(house.chunks.output(run.id, 0, 100)) == b"onetwothree"
-    assert house.chunks.read(run.id, 0, 10) == [Entry(e.seq, e.payload, 0) for e in longer.unpack()[:1]] + [
+    house.store.log.archive(run.id, run.token, first, progress)
+    house.store.log.archive(run.id, run.token, first, progress)
+    house.store.log.archive(run.id, run.token, longer, further)
+    assert house.store.runs.get(run.id).archived == further
+    assert b"".join(house.store.log.output(run.id, 0, 100)) == b"onetwothree"
+    assert house.store.log.read(run.id, 0, 10) == [Entry(e.seq, e.payload, 0) for e in longer.unpack()[:1]] + [
         Entry(e.seq, e.payload, e.spool if e.seq == 3 else 20 if e.seq == 2 else 0) for e in longer.unpack()[1:]
     ]
 
@@ -92,25 +92,25 @@ def test_what_was_archived_before_a_lost_answer_is_skipped(house):
 def test_of_two_archivers_at_once_each_chunk_is_kept_once(house, other_house, at_once):
     run = house.running()
     chunk = Writer().chunk(b"a", b"b")
-    results = at_once(*(lambda h=h: h.chunks.archive(run.id, run.token, *chunk) for h in (house, other_house) * 4))
+    results = at_once(*(lambda h=h: h.store.log.archive(run.id, run.token, *chunk) for h in (house, other_house) * 4))
     assert results == [None] * 8
-    assert [e.seq for e in house.chunks.read(run.id, 0, 10)] == [1, 2]
+    assert [e.seq for e in house.store.log.read(run.id, 0, 10)] == [1, 2]
 
 
 @pytest.mark.trap("S3")
 def test_epochs_say_from_where_a_reader_must_read_again(house):
     run = house.running()
-    house.chunks.archive(run.id, run.token, *Writer().chunk(b"a", b"b"))
-    assert house.chunks.open_epoch(run.id, run.token) == 2
+    house.store.log.archive(run.id, run.token, *Writer().chunk(b"a", b"b"))
+    assert house.store.log.open_epoch(run.id, run.token) == 2
     with pytest.raises(Fenced):
-        house.chunks.archive(run.id, run.token, *Writer(1, 2, 2).chunk(b"of the old epoch"))
-    house.chunks.archive(run.id, run.token, *Writer(2, 2, 2).chunk(b"c", b"d"))
-    assert house.chunks.open_epoch(run.id, run.token) == 3
-    standing = house.chunks.standing(run.id)
+        house.store.log.archive(run.id, run.token, *Writer(1, 2, 2).chunk(b"of the old epoch"))
+    house.store.log.archive(run.id, run.token, *Writer(2, 2, 2).chunk(b"c", b"d"))
+    assert house.store.log.open_epoch(run.id, run.token) == 3
+    standing = house.store.log.standing(run.id)
     assert standing == Standing(3, 4, ((1, 0), (2, 2), (3, 4)), False)
     resumes = {Position(1, 2): None, Position(1, 5): 2, Position(2, 4): None, Position(2, 6): 4, Position(3, 9): None}
     assert {p: resume_point(p, standing.bases) for p in resumes} == resumes
-    assert house.runs.get(run.id).archived == Progress(3, 4, 4, 40)
+    assert house.store.runs.get(run.id).archived == Progress(3, 4, 4, 40)
 
 
 def test_any_range_of_the_output_is_what_the_program_wrote(house):
@@ -118,10 +118,10 @@ def test_any_range_of_the_output_is_what_the_program_wrote(house):
     run, writer = house.running(), Writer()
     for _ in range(12):
         pieces = [dice.choice([None, b"", dice.randbytes(dice.randint(1, 9)), "é\n".encode()]) for _ in range(4)]
-        house.chunks.archive(run.id, run.token, *writer.chunk(*pieces))
+        house.store.log.archive(run.id, run.token, *writer.chunk(*pieces))
     whole = writer.written
-    assert house.chunks.output_size(run.id) == len(whole)
-    assert b"".join(house.chunks.output(run.id, 0, len(whole))) == whole
+    assert house.store.log.output_size(run.id) == len(whole)
+    assert b"".join(house.store.log.output(run.id, 0, len(whole))) == whole
     for _ in range(150):
         start, stop = sorted(dice.randint(0, len(whole) + 3) for _ in range(2))
-        assert b"".join(house.chunks.output(run.id, start, stop)) == whole[start:stop]
+        assert b"".join(house.store.log.output(run.id, start, stop)) == whole[start:stop]

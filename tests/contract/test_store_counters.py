@@ -37,7 +37,7 @@ def test_each_start_is_one_observation_of_its_wait(house, other_house, counters,
             house.queued(priority=priority)
     cancelled = house.queued()
     house.ended(cancelled)
-    at_once(*(lambda h=h: h.runs.dispatch_next(h.limits) for h in (house, other_house) * 6))
+    at_once(*(lambda h=h: h.store.queue.dispatch_next(h.limits) for h in (house, other_house) * 6))
     assert stored(counters, QUEUE_WAIT) == {(priority.value,): number for priority, number in wanted.items()}
     waits = [one for one in counters.counts() if one.name == QUEUE_WAIT.name]
     assert all(0 <= one.total < 60 for one in waits)
@@ -55,24 +55,24 @@ def test_an_end_counts_once_however_often_it_is_tried(house, counters):
 @pytest.mark.trap("R5")
 def test_only_a_run_whose_lease_ran_out_is_a_takeover(house, counters):
     released = house.claimed()
-    house.runs.release(released.id, released.token)
-    assert house.runs.claim(released.id, "p2", 60)
+    house.store.leases.release(released.id, released.token)
+    assert house.store.leases.claim(released.id, "p2", 60)
     parked = house.step(house.running(), Step.WAIT)
-    assert house.runs.park(parked.id, parked.token) and house.runs.claim(parked.id, "p2", 60)
+    assert house.store.leases.park(parked.id, parked.token) and house.store.leases.claim(parked.id, "p2", 60)
     assert stored(counters, TAKEOVERS) == {}
     dead = house.claimed(lease_s=-1.0)
-    assert house.runs.claim(dead.id, "p2", 60)
-    assert house.runs.claim(dead.id, "p3", 60) is None
+    assert house.store.leases.claim(dead.id, "p2", 60)
+    assert house.store.leases.claim(dead.id, "p3", 60) is None
     assert stored(counters, TAKEOVERS) == {(): 1}
 
 
 def test_handing_out_again_counts_once_by_its_kind(house, other_house, counters, at_once, engine):
     released, dead = house.claimed(), house.claimed()
-    house.runs.release(released.id, released.token)
+    house.store.leases.release(released.id, released.token)
     with engine.begin() as connection:
         connection.execute(text("UPDATE runs SET lease_until = 1, dispatched_at = 1 WHERE id = :id"), {"id": dead.id})
-    rows, _ = house.runs.unsupervised(10)
-    at_once(*(lambda h=h, run=run: h.runs.mark_dispatched(run) for h in (house, other_house) * 3 for run in rows))
+    rows, _ = house.store.leases.unsupervised(10)
+    at_once(*(lambda h=h, run=run: h.store.leases.mark_dispatched(run) for h in (house, other_house) * 3 for run in rows))
     assert stored(counters, REPAIRED) == {("released",): 1, ("lease_expired",): 1}
 
 
@@ -130,4 +130,4 @@ def test_the_backlog_is_what_is_queued(house, other_house, counters, engine):
     assert 100 <= backlog[Priority.LOW].age_s < 160 and backlog[Priority.NORMAL].age_s == 0
     for run in runs:
         assert house.ended(run).status is Status.CANCELLED
-    assert all(one.depth == 0 and one.age_s == 0 for one in other_house.runs and counters.backlog().values())
+    assert all(one.depth == 0 and one.age_s == 0 for one in other_house.store and counters.backlog().values())

@@ -27,16 +27,16 @@ def end_chunk(seq=1, epoch=1):
 @pytest.mark.trap("S7", "Q11", "L5")
 def test_the_end_is_one_transaction(house):
     run = house.running()
-    question, _ = house.questions.ask(run.id, run.token, 1, Asked(1, "Go on?"), 10)
+    question, _ = house.store.questions.ask(run.id, run.token, 1, Asked(1, "Go on?"), 10)
     after = transition(run, Step.END, 9.0, outcome=OUTCOME)
-    ended = house.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 7))
+    ended = house.store.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 7))
     assert ended.outcome == Outcome(Status.FAILED, Reason.NON_ZERO_EXIT, "exit code 3\ufffd", 3, None, 1 << 40, 1.5)
     assert (ended.status, ended.ended_at, ended.lease_owner, ended.lease_until) == (Status.FAILED, 9.0, None, None)
     assert ended.archived == Progress(1, 1, 0, 7)
-    assert house.questions.get(question.id).state is QuestionState.CLOSED
+    assert house.store.questions.get(question.id).state is QuestionState.CLOSED
     assert house.counts() == ((0, 0, 0), (0, 0, 0))
-    assert [e.seq for e in house.chunks.read(run.id, 0, 10)] == [1]
-    assert house.chunks.standing(run.id).ended
+    assert [e.seq for e in house.store.log.read(run.id, 0, 10)] == [1]
+    assert house.store.log.standing(run.id).ended
 
 
 @pytest.mark.trap("C2", "M1", "S7")
@@ -46,23 +46,23 @@ def test_of_many_ends_at_once_one_is_written_and_one_place_freed(house, other_ho
 
     def end(h):
         after = transition(run, Step.END, 9.0, outcome=OUTCOME)
-        return lambda: h.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
+        return lambda: h.store.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
 
     results = at_once(*(end(h) for h in (house, other_house) * 5))
     assert sum(isinstance(r, Run) for r in results) == 1
     assert sum(isinstance(r, Fenced) for r in results) == 9, results
     assert house.counts() == ((0, 0, 0), (0, 1, 0))
-    assert len(house.chunks.read(run.id, 0, 10)) == 1
-    assert house.runs.get(keep.id).status is Status.RUNNING
+    assert len(house.store.log.read(run.id, 0, 10)) == 1
+    assert house.store.runs.get(keep.id).status is Status.RUNNING
 
 
 def test_an_end_that_does_not_follow_the_archive_writes_nothing(house):
     run = house.running()
     after = transition(run, Step.END, 9.0, outcome=OUTCOME)
     with pytest.raises(Fenced):
-        house.runs.finish(run, after, end_chunk(seq=3), Progress(1, 3, 0, 0))
-    assert house.runs.get(run.id) == run
-    assert house.counts() == ((0, 1, 0), (0, 1, 0)) and house.chunks.read(run.id, 0, 10) == []
+        house.store.runs.finish(run, after, end_chunk(seq=3), Progress(1, 3, 0, 0))
+    assert house.store.runs.get(run.id) == run
+    assert house.counts() == ((0, 1, 0), (0, 1, 0)) and house.store.log.read(run.id, 0, 10) == []
 
 
 @pytest.mark.trap("C2", "C13", "C15", "M1")
@@ -73,14 +73,14 @@ def test_whole_lives_at_once_in_two_processes_neither_block_each_other_nor_leak_
         dice, ended = random.Random(seed), 0
         for _ in range(12):
             mine = h.queued(dice.choice([h.ann, h.bob]))
-            for run in (mine, h.runs.dispatch_next(limits)):
+            for run in (mine, h.store.queue.dispatch_next(limits)):
                 ended += run is not None and end(h, run, dice)
         return ended
 
     def end(h, run, dice):
         with suppress(Fenced, Conflict):
             if run.status is Status.STARTING:
-                run = h.runs.claim(run.id, "p", 60)
+                run = h.store.leases.claim(run.id, "p", 60)
                 run = h.step(run, Step.START) if dice.random() < 0.7 else run
                 run = h.step(run, Step.WAIT) if run.status is Status.RUNNING and dice.random() < 0.5 else run
             h.ended(run)
@@ -89,7 +89,7 @@ def test_whole_lives_at_once_in_two_processes_neither_block_each_other_nor_leak_
 
     results = at_once(*(lambda h=h, n=n: lives(h, n) for n, h in enumerate((house, other_house) * 3)))
     assert [r for r in results if not isinstance(r, int)] == []
-    unfinished = house.runs.list(None, statuses=[s for s in Status if not s.final], limit=100)
+    unfinished = house.store.runs.list(None, statuses=[s for s in Status if not s.final], limit=100)
     assert sum(results) + len(unfinished) == 72, "every run ended once"
     for run in unfinished:
         house.ended(run)
@@ -101,14 +101,14 @@ def test_whole_lives_at_once_in_two_processes_neither_block_each_other_nor_leak_
 def test_counts_equal_the_runs_after_any_history(house, seed, engine):
     dice = random.Random(seed)
     for _ in range(120):
-        unfinished = house.runs.list(None, statuses=[s for s in Status if not s.final], limit=50)
+        unfinished = house.store.runs.list(None, statuses=[s for s in Status if not s.final], limit=50)
         run = dice.choice([*unfinished, None]) if len(unfinished) < 12 else dice.choice(unfinished)
         if run is None:
             house.queued(dice.choice([house.ann, house.bob]))
         else:
             disturb(house, run, dice)
         check_counts(house, engine)
-    for run in house.runs.list(None, statuses=[s for s in Status if not s.final], limit=50):
+    for run in house.store.runs.list(None, statuses=[s for s in Status if not s.final], limit=50):
         house.ended(run, Status.CANCELLED)
     assert house.counts() == house.counts(house.bob) == ((0, 0, 0), (0, 0, 0))
 
@@ -120,12 +120,12 @@ def disturb(house, run, dice):
     outcome = Outcome(end, Reason.COMPLETED, "over")
     try:
         if step is Step.END:
-            after = transition(run, step, house.runs.now(), outcome=outcome)
-            house.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
+            after = transition(run, step, house.store.leases.now(), outcome=outcome)
+            house.store.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
         else:
-            saved = house.runs.save(run, transition(run, step, house.runs.now(), reason=Reason.RUN_TIMEOUT))
+            saved = house.store.runs.save(run, transition(run, step, house.store.leases.now(), reason=Reason.RUN_TIMEOUT))
             assert saved.status in TRANSITIONS[run.status, step]
-        house.runs.finish(run, transition(run, Step.END, 1.0, outcome=outcome), end_chunk(), Progress(1, 1, 0, 0))
+        house.store.runs.finish(run, transition(run, Step.END, 1.0, outcome=outcome), end_chunk(), Progress(1, 1, 0, 0))
     except (Conflict, Fenced):
         pass
 

@@ -18,18 +18,18 @@ NIGHTLY = {"labels": {"kind": "nightly"}}
 
 
 def limit(house, scope, owner=None, **limits):
-    house.runs.set_limits(parse_scope(scope), ScopeLimits(**limits), owner.id if owner else None)
+    house.store.limits.set_limits(parse_scope(scope), ScopeLimits(**limits), owner.id if owner else None)
 
 
 def counted(house, scope):
     """(queued, active, waiting) of a scope that has something set."""
-    tally = next(item.tally for item in house.runs.list_limits() if str(item.scope) == scope)
+    tally = next(item.tally for item in house.store.limits.list_limits() if str(item.scope) == scope)
     return tally.queued, tally.active, tally.waiting
 
 
 def submit(house, owner, limits=None, **spec):
     whole = RunSpec(**{"script": "1", "language": "python", **spec})
-    return house.runs.submit(new_run_id(), owner, whole, Priority.NORMAL, limits or Limits(owner_pending=1000))[0]
+    return house.store.submissions.submit(new_run_id(), owner, whole, Priority.NORMAL, limits or Limits(owner_pending=1000))[0]
 
 
 @pytest.mark.trap("C3")
@@ -67,34 +67,34 @@ def test_many_dispatchers_start_exactly_as_many_as_a_limit_set_at_run_time_allow
     limit(
         house, scope, house.ann if scope == "owner:ann" else None, active=3, **({"group": "red"} if scope == "owner:ann" else {})
     )
-    started = at_once(*(lambda h=h: h.runs.dispatch_next(Limits(owner_active=9)) for h in (house, other_house) * 6))
+    started = at_once(*(lambda h=h: h.store.queue.dispatch_next(Limits(owner_active=9)) for h in (house, other_house) * 6))
     runs = [run for run in started if isinstance(run, Run)]
     assert [run.id for run in sorted(runs, key=lambda run: run.sequence)] == [run.id for run in queued[:3]]
     house.ended(runs[0], Status.FAILED)
-    assert other_house.runs.dispatch_next(Limits()).id == queued[3].id
+    assert other_house.store.queue.dispatch_next(Limits()).id == queued[3].id
     limit(house, scope, house.ann if scope == "owner:ann" else None, active=4)
-    assert house.runs.dispatch_next(Limits()).id == queued[4].id
-    assert house.runs.dispatch_next(Limits()) is None
+    assert house.store.queue.dispatch_next(Limits()).id == queued[4].id
+    assert house.store.queue.dispatch_next(Limits()) is None
 
 
 def test_a_label_at_its_limit_keeps_nobody_else_waiting_and_is_counted_from_the_first_limit_on(house):
     before = [submit(house, house.ann, **NIGHTLY) for _ in range(3)]
-    running = house.runs.dispatch_next(house.limits)
+    running = house.store.queue.dispatch_next(house.limits)
     limit(house, "label:kind=nightly", active=1)
     assert counted(house, "label:kind=nightly") == (2, 1, 0)
     other = submit(house, house.ann)
     late = submit(house, house.bob, **NIGHTLY)
-    assert house.runs.dispatch_next(house.limits).id == other.id
-    assert house.runs.dispatch_next(house.limits) is None
-    stands = house.runs.standing(late, house.limits)
+    assert house.store.queue.dispatch_next(house.limits).id == other.id
+    assert house.store.queue.dispatch_next(house.limits) is None
+    stands = house.store.runs.standing(late, house.limits)
     assert stands.full_label == ("kind=nightly", 1)
     sentence = explain_wait(3, stands.limits, stands.owner, stands.everyone, stands.group, stands.full_label)
     assert sentence == "3rd in the queue: at most 1 of kind=nightly at once"
     house.ended(running, Status.FAILED)
-    assert house.runs.dispatch_next(house.limits).id == late.id, "bob has had fewer turns"
-    house.runs.clear_limits(parse_scope("label:kind=nightly"))
-    assert [house.runs.dispatch_next(house.limits).id for _ in range(2)] == [run.id for run in before[1:]]
-    assert house.runs.repair_lanes() is False
+    assert house.store.queue.dispatch_next(house.limits).id == late.id, "bob has had fewer turns"
+    house.store.limits.clear_limits(parse_scope("label:kind=nightly"))
+    assert [house.store.queue.dispatch_next(house.limits).id for _ in range(2)] == [run.id for run in before[1:]]
+    assert house.store.lanes.repair_lanes() is False
     limit(house, "label:kind=nightly", active=5)
     assert counted(house, "label:kind=nightly") == (0, 3, 0)
 
@@ -115,20 +115,20 @@ def test_so_many_of_a_label_may_not_have_ended_whoever_submits_them(house, other
     house.ended(earlier)
     submit(house, house.bob, **NIGHTLY)
     limit(house, "label:kind=nightly", pending=5, active=0)
-    assert house.runs.dispatch_next(Limits()).spec.labels == {"kind": "daily"}, "the limit of active ones holds beside it"
+    assert house.store.queue.dispatch_next(Limits()).spec.labels == {"kind": "daily"}, "the limit of active ones holds beside it"
 
 
 def test_two_limited_labels_both_hold(house):
     both = submit(house, house.ann, labels={"kind": "nightly", "db": "big"})
     limit(house, "label:kind=nightly", active=1)
     limit(house, "label:db=big", active=0)
-    assert house.runs.dispatch_next(house.limits) is None
+    assert house.store.queue.dispatch_next(house.limits) is None
     one = submit(house, house.ann, **NIGHTLY)
-    assert house.runs.dispatch_next(house.limits).id == one.id
-    house.runs.clear_limits(parse_scope("label:db=big"))
-    assert house.runs.dispatch_next(house.limits) is None
-    house.ended(house.runs.get(one.id), Status.FAILED)
-    assert house.runs.dispatch_next(house.limits).id == both.id
+    assert house.store.queue.dispatch_next(house.limits).id == one.id
+    house.store.limits.clear_limits(parse_scope("label:db=big"))
+    assert house.store.queue.dispatch_next(house.limits) is None
+    house.ended(house.store.runs.get(one.id), Status.FAILED)
+    assert house.store.queue.dispatch_next(house.limits).id == both.id
     assert counted(house, "label:kind=nightly") == (0, 1, 0)
 
 
@@ -142,7 +142,7 @@ def test_who_changes_group_takes_every_run_along(house):
     assert (counted(house, "group:red"), counted(house, "group:blue")) == ((0, 0, 0), (1, 1, 1))
     house.step(waiting, Step.RESUME)
     assert counted(house, "group:blue") == (1, 2, 0)
-    house.runs.clear_limits(parse_scope("owner:ann"), house.ann.id)
+    house.store.limits.clear_limits(parse_scope("owner:ann"), house.ann.id)
     assert counted(house, "group:blue") == (0, 0, 0)
     assert house.counts()[0] == (1, 2, 0)
 
@@ -153,7 +153,7 @@ def test_what_is_set_is_listed_and_weights_count(house, engine):
     limit(house, "owner:ann", house.ann, weight=3, pending=50)
     limit(house, "owner:*", active=7)
     limit(house, "label:a=b=c", active=2)
-    items = {str(item.scope): item.limits for item in house.runs.list_limits()}
+    items = {str(item.scope): item.limits for item in house.store.limits.list_limits()}
     assert items == {
         "all": ScopeLimits(),
         "label:a=b=c": ScopeLimits(active=2),
@@ -162,6 +162,6 @@ def test_what_is_set_is_listed_and_weights_count(house, engine):
     }
     for owner in (house.ann, house.bob) * 6:
         submit(house, owner)
-    started = [house.runs.dispatch_next(Limits()).owner_id for _ in range(8)]
+    started = [house.store.queue.dispatch_next(Limits()).owner_id for _ in range(8)]
     assert started.count(house.ann.id) == 6
-    assert house.runs.standing(submit(house, house.ann), Limits()).owner == Tally(1, 6, 0)
+    assert house.store.runs.standing(submit(house, house.ann), Limits()).owner == Tally(1, 6, 0)

@@ -16,10 +16,10 @@ from sqlalchemy import event, inspect, select, text
 
 from app.domain.errors import StoreUnavailable
 from app.store.engine import begin, db_now, make_engine, reading
-from app.store.runs.runs import RunStore
 from app.store.schema import migrate as migrate_module
 from app.store.schema.migrate import migrate, schema_is_current
 from app.store.schema.tables import metadata, ticks
+from app.store.store import make_store
 
 # The number that the newest file begins with; one chain without branches.
 NEWEST = max(path.name for path in (Path(migrate_module.__file__).parent / "migrations/versions").glob("0*.py"))[:4]
@@ -106,10 +106,10 @@ def test_a_database_that_is_away_is_store_unavailable(tmp_path):
     for url in (f"sqlite:///{tmp_path}/no/such/folder.db", f"postgresql://nobody@/x?host={tmp_path}"):
         engine = make_engine(url)
         with pytest.raises(StoreUnavailable) as away:
-            RunStore(engine).get("r")
+            make_store(engine, "process").runs.get("r")
         assert away.value.retryable and away.value.__cause__ is not None
         with pytest.raises(StoreUnavailable):
-            RunStore(engine).renew("p", 1.0)
+            make_store(engine, "process").leases.renew("p", 1.0)
         engine.dispose()
 
 
@@ -117,7 +117,7 @@ def test_a_database_that_is_away_is_store_unavailable(tmp_path):
 def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(postgresql, use):
     url = postgresql.database()
     engine, other = make_engine(url), make_engine(url)
-    RunStore(engine).now()
+    make_store(engine, "process").leases.now()
     tested = []
 
     def cut(connection, record, proxy):
@@ -130,7 +130,7 @@ def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(
         connection.execute(text("SELECT 1"))
     assert len(tested) > 1
     event.remove(engine, "checkout", cut)
-    assert RunStore(engine).now() > 0
+    assert make_store(engine, "process").leases.now() > 0
     engine.dispose()
     other.dispose()
 
@@ -139,7 +139,7 @@ def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(
 def test_a_connection_that_breaks_between_its_check_and_its_use_is_no_mistake_of_ours(postgresql, use):
     url = postgresql.database()
     engine, other = make_engine(url), make_engine(url)
-    RunStore(engine).now()
+    make_store(engine, "process").leases.now()
 
     def cut(connection, record, proxy):
         with other.connect() as murderer:
@@ -149,7 +149,7 @@ def test_a_connection_that_breaks_between_its_check_and_its_use_is_no_mistake_of
     with pytest.raises(StoreUnavailable), use(engine) as connection:
         connection.execute(text("SELECT 1"))
     event.remove(engine, "checkout", cut)
-    assert RunStore(engine).now() > 0
+    assert make_store(engine, "process").leases.now() > 0
     engine.dispose()
     other.dispose()
 
@@ -157,11 +157,11 @@ def test_a_connection_that_breaks_between_its_check_and_its_use_is_no_mistake_of
 def test_lost_connections_are_replaced(postgresql):
     url = postgresql.database()
     engine, other = make_engine(url), make_engine(url)
-    store = RunStore(engine)
-    store.now()
+    store = make_store(engine, "process")
+    store.leases.now()
     with begin(other) as connection:
         others = "pid <> pg_backend_pid() AND datname = current_database()"
         connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
-    assert store.now() > 0
+    assert store.leases.now() > 0
     engine.dispose()
     other.dispose()

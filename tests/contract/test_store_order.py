@@ -96,7 +96,7 @@ def test_the_order_in_sql_is_the_order_of_the_rule(house: House, engine: Engine,
     set_up(engine)
     model = Model(ageing_s, limits)
     for _ in range(90):
-        now = house.runs.now()
+        now = house.store.leases.now()
         match dice.choice(["submit", "submit", "submit", "dispatch", "dispatch", "end", "priority", "cancel", "hour"]):
             case "submit":
                 owner = dice.choice(PEOPLE)
@@ -105,32 +105,32 @@ def test_the_order_in_sql_is_the_order_of_the_rule(house: House, engine: Engine,
             case "hour" if ageing_s:
                 let_an_hour_pass(engine, model)
             case "dispatch":
-                started = house.runs.dispatch_next(limits)
+                started = house.store.queue.dispatch_next(limits)
                 assert (started.id if started else None) == model.take(now)
             case "end":
                 if taken := [run for of_owner in model.active.values() for run in of_owner]:
                     ended = dice.choice(taken)
-                    house.ended(house.runs.get(ended), Status.FAILED)
+                    house.ended(house.store.runs.get(ended), Status.FAILED)
                     model.active = {owner: [r for r in of_owner if r != ended] for owner, of_owner in model.active.items()}
             case "priority" if model.heads:
                 run_id, priority = dice.choice(list(model.heads)), dice.choice(list(Priority))
-                house.runs.set_priority(run_id, priority, PEOPLE[0])
+                house.store.queue_admin.set_priority(run_id, priority, PEOPLE[0])
                 model.heads[run_id] = replace(model.heads[run_id], band=priority.order)
             case "cancel" if model.heads:
                 run_id = dice.choice(list(model.heads))
-                house.ended(house.runs.get(run_id), Status.CANCELLED)
+                house.ended(house.store.runs.get(run_id), Status.CANCELLED)
                 del model.heads[run_id]
-    now = house.runs.now()
-    line = house.runs.queue(100, ageing_s=ageing_s)
+    now = house.store.leases.now()
+    line = house.store.queue.queue(100, ageing_s=ageing_s)
     assert [run.id for _, run in line] == model.line(now)
-    assert [house.runs.position(run, ageing_s) for _, run in line] == list(range(1, len(line) + 1))
+    assert [house.store.queue.position(run, ageing_s) for _, run in line] == list(range(1, len(line) + 1))
     with reading(engine) as connection:
         assert {(row.scope, row.band): Share(row.come, row.turn) for row in connection.execute(select(shares))} == model.shares
-    assert house.runs.repair_lanes() is False, "the lanes were right all the time"
+    assert house.store.lanes.repair_lanes() is False, "the lanes were right all the time"
     for run_id in [run for of_owner in model.active.values() for run in of_owner]:
-        house.ended(house.runs.get(run_id), Status.FAILED)
+        house.ended(house.store.runs.get(run_id), Status.FAILED)
     everything = Limits(owner_active=1000, active=1000, ageing_s=ageing_s)
-    assert [house.runs.dispatch_next(everything).id for _ in line] == [run.id for _, run in line], "positions were true"
+    assert [house.store.queue.dispatch_next(everything).id for _ in line] == [run.id for _, run in line], "positions were true"
 
 
 def test_a_run_that_waits_for_its_time_keeps_nobody_waiting_and_has_its_place_afterwards(house: House, engine: Engine) -> None:
@@ -141,23 +141,23 @@ def test_a_run_that_waits_for_its_time_keeps_nobody_waiting_and_has_its_place_af
             connection.execute(update(runs).where(runs.c.id == held.id).values(not_before=until))
             lanes.refill(connection)
 
-    hold(house.runs.now() + HOUR)
-    assert house.runs.dispatch_next(house.limits).id == second.id
-    assert house.runs.position(held) == 1
-    hold(house.runs.now() - 1)
-    assert house.runs.dispatch_next(house.limits).id == held.id
-    assert house.runs.dispatch_next(house.limits).id == third.id
+    hold(house.store.leases.now() + HOUR)
+    assert house.store.queue.dispatch_next(house.limits).id == second.id
+    assert house.store.queue.position(held) == 1
+    hold(house.store.leases.now() - 1)
+    assert house.store.queue.dispatch_next(house.limits).id == held.id
+    assert house.store.queue.dispatch_next(house.limits).id == third.id
 
 
 def test_what_a_process_of_an_older_version_did_is_found(house: House, engine: Engine) -> None:
     first, second = house.queued(), house.queued(house.bob)
     with begin(engine) as connection:
         connection.execute(lanes.CLEAR)
-    assert house.runs.dispatch_next(house.limits) is None
-    assert house.runs.repair_lanes() is True
+    assert house.store.queue.dispatch_next(house.limits) is None
+    assert house.store.lanes.repair_lanes() is True
     with begin(engine) as connection:
         connection.execute(update(runs).where(runs.c.id == first.id).values(status="expired"))
-    assert house.runs.dispatch_next(house.limits).id == second.id
+    assert house.store.queue.dispatch_next(house.limits).id == second.id
 
 
 def test_the_next_run_is_found_without_looking_at_the_others(house: House, engine: Engine, dialect: str) -> None:

@@ -51,17 +51,17 @@ def test_what_ended_long_ago_goes_with_everything_of_it_and_nothing_else_does(ho
     queued = house.queued()
     whole = dict.fromkeys([table.name for table in OF_RUNS], 1)
     assert len(whole) >= 8 and belongings(engine, older) == whole
-    assert house.runs.exists(older.id) and not house.runs.exists("r" + "a" * 19)
-    assert [house.runs.remove_oldest(500) for _ in range(3)] == [older.id, old.id, None]
+    assert house.store.retention.exists(older.id) and not house.store.retention.exists("r" + "a" * 19)
+    assert [house.store.retention.remove_oldest(500) for _ in range(3)] == [older.id, old.id, None]
     for run in (older, old):
-        assert house.runs.get(run.id) is None and not house.runs.exists(run.id)
+        assert house.store.runs.get(run.id) is None and not house.store.retention.exists(run.id)
         assert belongings(engine, run) == dict.fromkeys(whole, 0)
     for run in (live, fresh):
         assert belongings(engine, run) == whole
-    assert {run.id for run in house.runs.list(None)} == {live.id, fresh.id, queued.id}
+    assert {run.id for run in house.store.runs.list(None)} == {live.id, fresh.id, queued.id}
     assert house.counts() == ((1, 1, 0), (1, 1, 0))
-    house.ended(house.runs.get(live.id))
-    assert house.runs.remove_oldest(500) is None, "its age begins with its end"
+    house.ended(house.store.runs.get(live.id))
+    assert house.store.retention.remove_oldest(500) is None, "its age begins with its end"
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_a_run_with_files_in_the_storage_waits_for_their_removal(house, engine, 
     run = ended(house, engine, 1000)
     with engine.begin() as connection:
         connection.execute(update(artefacts).values(state=state, files=files, removed_at=None))
-    assert house.runs.remove_oldest(500) == (run.id if goes else None)
+    assert house.store.retention.remove_oldest(500) == (run.id if goes else None)
     with engine.begin() as connection:
         connection.execute(update(artefacts).values(state="removed", removed_at=1.0))
-    assert house.runs.remove_oldest(500) == (None if goes else run.id)
+    assert house.store.retention.remove_oldest(500) == (None if goes else run.id)
 
 
 def test_of_two_that_remove_at_once_each_run_is_one_s(house, other_house, engine, at_once):
@@ -82,10 +82,10 @@ def test_of_two_that_remove_at_once_each_run_is_one_s(house, other_house, engine
 
     def remove(one):
         found = []
-        while (removed := one.runs.remove_oldest(500)) is not None:
+        while (removed := one.store.retention.remove_oldest(500)) is not None:
             found.append(removed)
         return found
 
     found = at_once(*(lambda one=one: remove(one) for one in (house, other_house) * 2))
     assert sorted(run for each in found for run in each) == sorted(old)
-    assert house.runs.list(None) == []
+    assert house.store.runs.list(None) == []

@@ -31,12 +31,12 @@ SPEC = RunSpec(
 
 
 def test_a_run_comes_back_as_it_was_submitted(house):
-    run, created, _ = house.runs.submit(new_run_id(), house.ann, SPEC, Priority.HIGH, house.limits)
+    run, created, _ = house.store.submissions.submit(new_run_id(), house.ann, SPEC, Priority.HIGH, house.limits)
     assert created and run.status is Status.QUEUED and run.token == 0 and run.spec == SPEC
     assert run.queue_deadline_at == pytest.approx(run.created_at + SPEC.queue_timeout_s, abs=0.1)
-    assert abs(run.created_at - house.runs.now()) < 5
-    assert house.runs.get(run.id) == run
-    assert house.runs.get("nobody") is None
+    assert abs(run.created_at - house.store.leases.now()) < 5
+    assert house.store.runs.get(run.id) == run
+    assert house.store.runs.get("nobody") is None
 
 
 def test_secrets_are_kept_apart_from_the_spec_and_forgotten_at_the_end(house, engine):
@@ -44,20 +44,20 @@ def test_secrets_are_kept_apart_from_the_spec_and_forgotten_at_the_end(house, en
     spec = replace(SPEC, secrets=("KEY", "ODD"))
 
     def submit(key):
-        return house.runs.submit(
+        return house.store.submissions.submit(
             new_run_id(), house.ann, spec, Priority.HIGH, house.limits, secrets=secrets, idempotency_key=key, request_hash="h"
         )
 
     run, other = submit("1")[0], submit("2")[0]
     assert submit("1")[:2] == (run, False), "and a repeated request stores nothing again"
-    assert house.runs.get(run.id).spec.secrets == ("KEY", "ODD")
+    assert house.store.runs.get(run.id).spec.secrets == ("KEY", "ODD")
     with engine.connect() as connection:
         row = str(connection.execute(select(runs_table).where(runs_table.c.id == run.id)).one())
     assert "KEY" in row and "s3cret" not in row
-    assert house.runs.secrets(run.id) == house.runs.secrets(other.id) == secrets
+    assert house.store.secrets.secrets(run.id) == house.store.secrets.secrets(other.id) == secrets
     house.ended(run)
-    assert house.runs.secrets(run.id) == {}
-    assert house.runs.secrets(other.id) == secrets, "only of the run that ended"
+    assert house.store.secrets.secrets(run.id) == {}
+    assert house.store.secrets.secrets(other.id) == secrets, "only of the run that ended"
 
 
 def test_a_failed_statement_does_not_quote_what_it_was_to_store(engine):
@@ -72,7 +72,7 @@ def test_deleted_secrets_are_not_left_in_the_file(tmp_path):
     engine = make_engine(url)
     house = house_on(engine)
     spec = replace(SPEC, secrets=("KEY",))
-    run, *_ = house.runs.submit(
+    run, *_ = house.store.submissions.submit(
         new_run_id(), house.ann, spec, Priority.LOW, house.limits, secrets={"KEY": "s3cret" + "x" * 20_000}
     )
 
@@ -92,7 +92,7 @@ def test_fifty_submits_at_once_over_two_processes_accept_exactly_the_limit(house
     limits = Limits(owner_pending=20, queue_length=1000)
 
     def submit(h):
-        return lambda: h.runs.submit(new_run_id(), h.ann, SPEC, Priority.NORMAL, limits)[0]
+        return lambda: h.store.submissions.submit(new_run_id(), h.ann, SPEC, Priority.NORMAL, limits)[0]
 
     results = at_once(*(submit(h) for h in (house, other_house) * 25))
     accepted = [r for r in results if isinstance(r, Run)]
@@ -114,7 +114,7 @@ def test_one_owner_s_limit_is_not_another_s_and_the_queue_has_its_own(house):
     with pytest.raises(QueueFull) as full:
         tight.queued(house.root)
     assert full.value.facts == {"limit": 2, "current": 2, "retry_after_s": 30}
-    assert house.runs.tallies(house.root.id)[0].pending == 0, "a refused run is not counted"
+    assert house.store.runs.tallies(house.root.id)[0].pending == 0, "a refused run is not counted"
     tight.ended(first, Status.CANCELLED)
     tight.queued()
 
@@ -122,7 +122,7 @@ def test_one_owner_s_limit_is_not_another_s_and_the_queue_has_its_own(house):
 @pytest.mark.trap("C14")
 def test_the_same_key_and_request_is_the_same_run_and_counts_once(house, other_house, at_once):
     def submit(h, request="h1", key="k"):
-        return h.runs.submit(
+        return h.store.submissions.submit(
             new_run_id(), h.ann, SPEC, Priority.NORMAL, Limits(owner_pending=1), idempotency_key=key, request_hash=request
         )
 
@@ -133,7 +133,7 @@ def test_the_same_key_and_request_is_the_same_run_and_counts_once(house, other_h
     with pytest.raises(IdempotencyMismatch):
         submit(house, request="h2")
     assert house.counts() == ((1, 0, 0), (1, 0, 0))
-    run, created, _ = house.runs.submit(
+    run, created, _ = house.store.submissions.submit(
         new_run_id(), house.bob, SPEC, Priority.NORMAL, Limits(), idempotency_key="k", request_hash="h3"
     )
     assert created and run.owner_id == house.bob.id, "another owner's key is another key"
@@ -141,14 +141,14 @@ def test_the_same_key_and_request_is_the_same_run_and_counts_once(house, other_h
 
 def test_whoever_takes_a_run_in_knows_that_it_cannot_start(house):
     def may_start(**limits):
-        return house.runs.submit(new_run_id(), house.ann, SPEC, Priority.NORMAL, Limits(**limits)).may_start
+        return house.store.submissions.submit(new_run_id(), house.ann, SPEC, Priority.NORMAL, Limits(**limits)).may_start
 
     assert may_start(active=1)
-    house.runs.dispatch_next(Limits())
+    house.store.queue.dispatch_next(Limits())
     assert not may_start(active=1) and may_start(active=2)
-    house.runs.set_limits(parse_scope("all"), ScopeLimits(active=2))
+    house.store.limits.set_limits(parse_scope("all"), ScopeLimits(active=2))
     assert may_start(active=1), "what an admin set counts"
-    house.runs.set_gates(house.bob, paused=True)
+    house.store.queue_admin.set_gates(house.bob, paused=True)
     assert not may_start(active=2)
 
 
@@ -157,7 +157,7 @@ def test_lists_show_the_newest_first_and_filter(house):
     theirs = house.queued(house.bob, Priority.HIGH, labels={"team": "red"})
 
     def ids(*args, **kw):
-        return [run.id for run in house.runs.list(*args, **kw)]
+        return [run.id for run in house.store.runs.list(*args, **kw)]
 
     assert ids(house.ann.id) == [run.id for run in reversed(mine)]
     assert ids(None, limit=2) == [theirs.id, mine[2].id]

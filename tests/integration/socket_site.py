@@ -1,6 +1,7 @@
 """The web front end in gunicorn processes of its own, with a hub that follows a script: only what sockets do is tested with it.
 
-A run's command is the script: `idle`, `flood COUNT SIZE` (events of that size, then the end), `reset`, `over`.
+A run's command is the script: `idle`, `flood COUNT SIZE` (events of that size, then the end), `reset`, `over`. Beside the
+application's own socket there is one as anybody would add it: `/echo/NAME`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from flask import Flask
+from flask import Flask, has_app_context, has_request_context
 
 from app.domain.queue.admission import Limits
 from app.domain.runs.events import Position
@@ -23,6 +24,8 @@ from app.live.batch import Batch, Reset, make_batch, nothing_more
 from app.live.hub import Hub
 from app.service.services import Services
 from app.web.factory import create_app
+from app.web.streams.connection import Connection
+from app.web.streams.sock import Sock
 from config.settings import Settings
 from tests.servers import free_port, wait_until
 from tests.unit.web.doubles import Publishing, Site, make_services
@@ -57,7 +60,7 @@ class LoudHub:
         self._services = services
 
     def watch(self, run_id: str, position: Position) -> LoudCursor:
-        run = self._services.runs.get(run_id)
+        run = self._services.store.runs.get(run_id)
         return LoudCursor(list(run.spec.command) if run else [], position)
 
 
@@ -82,7 +85,17 @@ def create() -> Flask:
     """Return the application of one process. (Called by gunicorn.)"""
     settings = Settings.from_env()
     services = make_services(settings, Publishing(), Limits(100_000, 0, 100_000, 0))
-    return create_app(services, cast(Hub, LoudHub(services)), settings)
+    app = create_app(services, cast(Hub, LoudHub(services)), settings)
+    sock = Sock(app)
+
+    @sock.route("/echo/<name>")
+    def echo(connection: Connection, name: str) -> None:
+        connection.send(f"{name} {has_request_context() or has_app_context()}")
+        while (text := connection.receive()) != "leave":
+            # Much is sent at once for a few bytes, so that one write rarely takes all of it.
+            connection.send(text * 2_000_000 if text.startswith("much") else text)
+
+    return app
 
 
 class Server:

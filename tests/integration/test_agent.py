@@ -225,10 +225,10 @@ def test_a_killed_agent_takes_the_program_along_and_loses_no_record(launcher: Lo
 
 DIES_WITH_A_NEW_GUARDIAN = """
 import os, signal, sys
-from app.agent import birth
+from app.agent.program import start
 agent, setpgid = os.getpid(), os.setpgid
 os.setpgid = lambda *ids: os.kill(agent, signal.SIGKILL) if os.getpid() == agent else setpgid(*ids)
-birth.begin(sys.argv[1])"""
+start.begin(sys.argv[1])"""
 
 
 def test_an_agent_that_dies_once_its_guardian_is_there_can_be_removed(

@@ -180,7 +180,7 @@ def test_fragments_are_put_together_and_counted_together(server: Server) -> None
 
 
 def test_a_revoked_token_ends_the_connection_at_the_next_message(server: Server) -> None:
-    users = server.site.services.users
+    users = server.site.services.store.users
     token, info = users.create_token(server.site.people["ann"].id, "short")
     connection = connect(server, submit(server, "idle"), token=token)
     users.revoke(info.id)

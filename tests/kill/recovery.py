@@ -32,14 +32,14 @@ SETTINGS = {"lease_s": LEASE_S, "renew_s": 0.5, "tick_s": 0.3, "max_active": 20,
 
 # When: a point of app/faults.py, or what is waited for where no call marks it.
 WHEN = {
-    "before commit": "runs.submit:committing",
-    "after commit": "runs.submit:returned",
+    "before commit": "submissions.submit:committing",
+    "after commit": "submissions.submit:returned",
     "before publish": "publisher.publish:called",
     "after publish": "publisher.publish:returned",
-    "before claim": "runs.claim:called",
-    "after claim": "runs.claim:returned",
+    "before claim": "leases.claim:called",
+    "after claim": "leases.claim:returned",
     "after launch": "launcher.launch:returned",
-    "handle stored": "runs.set_handle:returned",
+    "handle stored": "leases.set_handle:returned",
     "streaming": "log.append:called",
     "waiting": "",
     "ending": "runs.finish:committing",
@@ -184,7 +184,7 @@ class Cell:
 
     def _kill_dispatcher(self, client: Client) -> None:
         """Kill whoever dispatches a further run while it holds the lock of the queue."""
-        point = "runs.dispatch_next:committing"
+        point = "queue.dispatch_next:committing"
         self.holds.arm(point)
         other = self._run(client, 2 * self.number + 5)
         other.gate.set()

@@ -80,7 +80,9 @@ class Run:
             if any(map(_on_cluster, stages)):
                 self.preparing = background.submit(self.ground.prepare, FOLDER / "cluster-images.log")
             for number, stage in enumerate(stages):
-                if not _on_cluster(stage) or self._has_cluster():
+                ready = _on_cluster(stage) and self._has_cluster()
+                self.stage.gently = self.preparing is not None
+                if ready or not _on_cluster(stage):
                     self.results += self.stage.run([*lint, *map(self._job, stage)])
                 lint = []
                 if not any(map(_on_cluster, stages[number + 1 :])):
@@ -134,6 +136,8 @@ def main(words: list[str]) -> int:
         print(f"scripts/test: {unknown}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _break_off)
+    # Who starts us in the background ignores it, and what we start would too; it is how a suite is told to tidy up.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     return Run(order).play()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -34,13 +34,13 @@ def read_report(name: str, path: Path, status: int, seconds: float) -> Result:
     return Result(name, passed, failed, skipped, seconds, lacking)
 
 
-def count(cases: object) -> tuple[int, int, int, tuple[str, ...]]:
+def count(cases: Iterable[ElementTree.Element]) -> tuple[int, int, int, tuple[str, ...]]:
     """Count the cases: passed, failed, skipped, and the skips for something that is missing. A test that fails and whose
     fixtures then fail as well has two cases, and is one failure; an error is a failure.
     """
     told: dict[tuple[str, str], str] = {}
     lacking = []
-    for case in cases:  # type: ignore[attr-defined]
+    for case in cases:
         name = (case.get("classname", ""), case.get("name", ""))
         skip = case.find("skipped")
         if case.find("failure") is not None or case.find("error") is not None:

@@ -18,6 +18,8 @@ from tests.runner.suites import Suite, command
 
 # How long a suite may tidy up after it was told to stop: its servers are stopped by its fixtures.
 TIDY_S = 60.0
+# While images are built for the next stage, which would wait for them.
+GENTLY = ("nice", "-n", "5")
 
 
 class Stage:
@@ -26,6 +28,7 @@ class Stage:
     def __init__(self, folder: Path, shown: bool) -> None:
         """`shown`: everything goes to the terminal as it comes, and to no file."""
         self._folder, self._shown = folder, shown
+        self.gently = False
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._broken_off = False
@@ -60,6 +63,7 @@ class Stage:
                 if self._broken_off:
                     return -1
                 stdin, apart = (None, False) if self._shown else (subprocess.DEVNULL, True)
+                words = [*GENTLY, *words] if self.gently else words
                 process = subprocess.Popen(
                     words, env=dict(environment), stdout=log, stderr=log, stdin=stdin, start_new_session=apart
                 )

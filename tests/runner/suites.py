@@ -112,7 +112,8 @@ def suites_of(paths: Sequence[str]) -> list[Suite]:
     """Return a suite for each part that the paths lie in: these paths, in one process. Raises: Unknown."""
     found: dict[str, Suite] = {}
     for path in paths:
-        part = path.split("::")[0].split("/")[1]
+        place = path.split("::")[0]
+        part = "cluster" if place == CHART_ON_CLUSTER else place.split("/")[1]
         if part not in SUITES:
             raise Unknown(f"{path} is no place of tests; those are tests/{'|'.join(sorted({s.part for s in SUITES.values()}))}")
         earlier = found.get(part)

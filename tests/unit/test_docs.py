@@ -43,6 +43,17 @@ def test_every_file_that_is_named_exists() -> None:
             assert (ROOT / path).exists() or (ROOT / "docs" / path).exists(), f"{name}: {path}"
 
 
+def test_the_map_of_folders_has_every_folder() -> None:
+    rows = {
+        path.rstrip("/"): row for path, row in re.findall(r"^\| `(app/[\w/.]+)` \|(.*)$", TEXT["ARCHITECTURE.md"], re.MULTILINE)
+    }
+    for package in (ROOT / "app").rglob("__init__.py"):
+        top, *inner = package.parent.relative_to(ROOT / "app").parts or ("",)
+        if top and "migrations" not in inner:
+            assert f"app/{top}" in rows, top
+            assert all(f"`{name}/`" in rows[f"app/{top}"] for name in inner), package
+
+
 @pytest.mark.trap("G1")
 def test_the_drawing_of_the_life_of_a_run_has_every_status() -> None:
     assert all(re.search(rf"\b{status}\b", TEXT["ARCHITECTURE.md"]) for status in Status)

@@ -1,4 +1,4 @@
-"""The birth of an attempt: be its only agent ever, and start the program under a guardian. What follows is in life.py.
+"""The start of an attempt: be its only agent ever, and start the program under a guardian. What follows is in main_loop.py.
 
 Everything before the program's first instruction is paid for by everyone who waits, so this imports nothing that is slow
 (enum, json, socket and signal take 3 to 6 ms each) and takes its configuration as NUL-separated `key=value`.
@@ -41,21 +41,19 @@ class Config:
         return float(self.value.get(key) or default)
 
 
-class Born:
+class StartedProgram:
     """A started program and what the agent holds of it. If it could not be started, `error` says why and `pid` is 0."""
 
     def __init__(self, folder: int, config: Config, lock: int, life: int) -> None:
         self.folder, self.config, self.lock, self.life = folder, config, lock, life
         self.guardian = self.pid = 0
         # Opened before the program is there to put something else in their place.
-        self.desk = os.open("podwire/ask", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
-        # Both directions: it never ends, and an asker that opens it never waits.
-        self.bell = os.open("podwire/bell", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+        self.requests, self.bell = open_requests(folder)
         self.stdin = self.stdout = self.stderr = -1
         self.error = ""
 
 
-def begin(path: str) -> Born | None:
+def begin(path: str) -> StartedProgram | None:
     """Start the attempt in the folder, or return None when it was started before, is being started, or was removed."""
     folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     lock = os.open("lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=folder)
@@ -63,15 +61,22 @@ def begin(path: str) -> Born | None:
     if not _claim(folder, lock, config):
         return None
     life_read, life = os.pipe()
-    born = Born(folder, config, lock, life)
+    started = StartedProgram(folder, config, lock, life)
     try:
-        born.guardian = _fork_guardian(life_read, life)
-        os.pwrite(lock, identity(os.getpid()) + identity(born.guardian), 0)
+        started.guardian = _fork_guardian(life_read, life)
+        os.pwrite(lock, identity(os.getpid()) + identity(started.guardian), 0)
         os.close(life_read)
-        _start(born)
+        _start(started)
     except OSError as error:
-        born.error = f"The program could not be started: {error.strerror}."
-    return born
+        started.error = f"The program could not be started: {error.strerror}."
+    return started
+
+
+def open_requests(folder: int) -> tuple[int, int]:
+    """Open the folder that the program's questions come in, and the FIFO that rings for them."""
+    requests = os.open("podwire/ask", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=folder)
+    # Both directions: it never ends, and an asker that opens it never waits.
+    return requests, os.open("podwire/bell", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
 
 
 def _read(folder: int, name: str) -> bytes:
@@ -151,37 +156,37 @@ def _alive(group: int) -> bool:
     return False
 
 
-def _start(born: Born) -> None:
-    stdin_read, stdin = os.pipe() if born.config.value.get(b"stdin") else (os.open(os.devnull, os.O_RDONLY), -1)
+def _start(started: StartedProgram) -> None:
+    stdin_read, stdin = os.pipe() if started.config.value.get(b"stdin") else (os.open(os.devnull, os.O_RDONLY), -1)
     stdout, stdout_write = os.pipe()
     stderr, stderr_write = os.pipe()
     failed, failed_write = os.pipe()
     agent = os.getpid()
     pid = os.fork()
     if pid == 0:
-        _become(born, agent, (stdin_read, stdout_write, stderr_write), failed_write)
+        _become(started, agent, (stdin_read, stdout_write, stderr_write), failed_write)
     for descriptor in (stdin_read, stdout_write, stderr_write, failed_write):
         os.close(descriptor)
-    born.pid, born.stdin, born.stdout, born.stderr = pid, stdin, stdout, stderr
+    started.pid, started.stdin, started.stdout, started.stderr = pid, stdin, stdout, stderr
     with open(failed, "rb") as file:
         report = file.read()  # ends when the program has taken over, and its end of the pipe closed
     if report:
         os.waitpid(pid, 0)
-        born.pid = 0
-        born.error = _sentence(born.config.words[b"arg"][0], int(report))
+        started.pid = 0
+        started.error = _sentence(started.config.words[b"arg"][0], int(report))
 
 
-def _become(born: Born, agent: int, streams: tuple[int, int, int], failed: int) -> None:
+def _become(started: StartedProgram, agent: int, streams: tuple[int, int, int], failed: int) -> None:
     """In the forked child: become the program, or report the error number and leave."""
     try:
-        os.setpgid(0, born.guardian)
+        os.setpgid(0, started.guardian)
         if os.getppid() != agent:
             os._exit(127)  # the agent died before this joined the group, so the guardian may have missed it
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
-        _confine(born.config)
-        os.chdir(born.config.value[b"cwd"])
-        _execute(born.config)
+        _confine(started.config)
+        os.chdir(started.config.value[b"cwd"])
+        _execute(started.config)
     except OSError as error:
         os.write(failed, b"%d" % (error.errno or errno.EIO))
     except ValueError:

@@ -1,6 +1,6 @@
 """What a program uses while it runs: the memory and the processor time of its process group, and the rate between two readings.
 
-A pod's program is measured by its container's cgroup instead (run.sh); both ways end in a Gauge.
+A pod's program is measured by its container's cgroup instead (run.sh); both ways end in a UsageMeter.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Reading:
         self.memory, self.peak, self.cpu_s = memory, peak, cpu_s
 
 
-class Gauge:
+class UsageMeter:
     """Turns readings into what followers are told. `highest` is the most memory that any of them showed, in bytes."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Gauge:
         }
 
 
-class Group:
+class ProcessGroup:
     """A process group, its leader left out: read again and again, at a cost that stays small on a machine with many processes.
 
     The kernel has no list of a group's processes. To find those that are new, all processes of the machine are looked through;

@@ -17,14 +17,14 @@ MAX_LOOKED_AT = 2000
 MAX_NAME = 100
 
 
-class Handed:
+class SubmittedRequest:
     """A request as it lay in the folder: its name and what it asks, or why it is refused."""
 
     def __init__(self, name: str, request: Request | None, refusal: Refused | None, lines: bool) -> None:
         self.name, self.request, self.refusal, self.lines = name, request, refusal, lines
 
 
-class Desk:
+class QuestionFiles:
     """The folder of requests and replies. Whatever lies in it, no method raises for it, except `answer`."""
 
     def __init__(self, folder: int) -> None:
@@ -32,7 +32,7 @@ class Desk:
         self._folder = folder
         self._stuck: set[str] = set()
 
-    def collect(self) -> list[Handed]:
+    def collect(self) -> list[SubmittedRequest]:
         """Take the new requests away, oldest first."""
         found = []
         try:
@@ -50,7 +50,7 @@ class Desk:
         except OSError:
             return (0, name)
 
-    def _take(self, name: str) -> Handed | None:
+    def _take(self, name: str) -> SubmittedRequest | None:
         try:
             data = self._read(name)
             os.unlink(name, dir_fd=self._folder)
@@ -61,8 +61,8 @@ class Desk:
         try:
             request = parse(data)
         except Refused as refusal:
-            return Handed(stem, None, refusal, wants_lines(data))
-        return Handed(stem, request, None, request.lines)
+            return SubmittedRequest(stem, None, refusal, wants_lines(data))
+        return SubmittedRequest(stem, request, None, request.lines)
 
     def _read(self, name: str) -> bytes:
         """Read a regular file, and a little more than is allowed at most. A link, pipe or device is an OSError."""
@@ -82,7 +82,7 @@ class Desk:
             file.write(contents)
         os.rename(draft, f"{name}.reply", src_dir_fd=self._folder, dst_dir_fd=self._folder)
 
-    def refuse(self, handed: Handed, message: str) -> None:
+    def refuse(self, handed: SubmittedRequest, message: str) -> None:
         """Tell the asker that this was no question; if even that cannot be written, it has no reader anyway."""
         try:
             self.answer(handed.name, reply(handed.lines, "refused", None, None, message))

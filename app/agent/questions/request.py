@@ -1,4 +1,4 @@
-"""What running code writes to ask, and what it reads as the reply: both forms, JSON and lines. Pure; the files are in desk.py.
+"""What running code writes to ask, and what it reads as the reply: both forms, JSON and lines. The files: question_files.py.
 
 JSON is for programs (podwire.py). Lines are for the shell, where JSON is hard to write: a name on a line of its own, then the
 value's lines, each after one space. The reply has the form of the request; in lines it is `STATE value` or `STATE none`, then

@@ -17,7 +17,7 @@ from app.cli.errors import Refused, Stop
 from app.cli.grammar import command, option
 from app.cli.terminal.output import put
 from app.domain.errors import PodwireError
-from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.check_result import CheckResult, State
 from config.settings import Settings
 
 Check = tuple[str, Callable[[], str]]
@@ -43,19 +43,19 @@ def doctor(cluster: bool) -> int:
         results += [_show(finding) for finding in _cluster(settings)]
     elif cluster:
         results.append(
-            _show(Finding("cluster", State.FAILED, "runs do not use a cluster here", "Set PODWIRE_LAUNCHER=kubernetes."))
+            _show(CheckResult("cluster", State.FAILED, "runs do not use a cluster here", "Set PODWIRE_LAUNCHER=kubernetes."))
         )
     return 0 if all(results) else 1
 
 
 def _run(name: str, check: Callable[[], str]) -> bool:
     try:
-        return _show(Finding(name, State.OK, check()))
+        return _show(CheckResult(name, State.OK, check()))
     except PodwireError as error:
-        return _show(Finding(name, State.FAILED, error.detail))
+        return _show(CheckResult(name, State.FAILED, error.detail))
 
 
-def _show(finding: Finding) -> bool:
+def _show(finding: CheckResult) -> bool:
     """Print the finding and what to do about it; False for a fault."""
     put(f"{WORDS[finding.state]:8}{finding.name:12} {finding.says}")
     for line in finding.advice.splitlines():
@@ -63,14 +63,14 @@ def _show(finding: Finding) -> bool:
     return finding.state is not State.FAILED
 
 
-def _cluster(settings: Settings) -> Iterator[Finding]:
+def _cluster(settings: Settings) -> Iterator[CheckResult]:
     # Only where it is used: the client of the cluster takes a quarter of a second to import.
     from app.launch.kubernetes.api.kube_api import KubeApi
-    from app.launch.kubernetes.checks.cluster_checks import Patient, examine
+    from app.launch.kubernetes.checks.cluster_checks import CheckedCluster, examine
     from app.launch.kubernetes.launcher import KubernetesLauncher
     from app.wiring import pod_shape
 
-    return examine(Patient(lambda: KubeApi(4), pod_shape(settings), KubernetesLauncher))
+    return examine(CheckedCluster(lambda: KubeApi(4), pod_shape(settings), KubernetesLauncher))
 
 
 def _settings() -> Settings | None:

@@ -121,7 +121,7 @@ def _start(state: State, settings: Settings, redis_words: list[str] | None, proc
 
 
 def _serve(options: StartOptions, started: Started, processes: Processes) -> int:
-    first = not started.services.runs.list(None, limit=1)
+    first = not started.services.store.runs.list(None, limit=1)
     if options.once or (first and not options.no_example):
         code = _example(started, unattended=options.once or not sys.stdin.isatty())
         if options.once:
@@ -149,7 +149,7 @@ def _example(started: Started, unattended: bool) -> int:
                 raise
     finally:
         with suppress(PodwireError):
-            started.services.users.revoke(info.id)
+            started.services.store.users.revoke(info.id)
     say(f"the first run ended: {end_sentence(end)}" if end.get("status") != Status.SUCCEEDED else "the first run succeeded")
     return exit_code(end)
 
@@ -169,7 +169,7 @@ def _own_target(state: State, services: Services, admin: Person, url: str) -> Ta
         kept = read_target(path)
     except Stop:
         kept = None
-    token = kept.token if kept and services.users.person_of_token(kept.token) else None
+    token = kept.token if kept and services.store.users.person_of_token(kept.token) else None
     if token is None:
         token, _ = accounts.issue_token(services, accounts.SYSTEM, admin.id, "podwire command on this machine")
     target = Target(url, token)

@@ -23,7 +23,7 @@ from app.launch.kubernetes.api.pod_watch import PodWatch
 from app.launch.kubernetes.checks.rbac import SEE_DOCTOR
 from app.launch.kubernetes.link.exec_link import Cluster, ExecLink
 from app.launch.kubernetes.link.exec_socket import ExecSocket
-from app.launch.kubernetes.pods.late_facts import Latecomers, Tell, nobody
+from app.launch.kubernetes.pods.late_facts import LateFacts, Tell, nobody
 from app.launch.kubernetes.pods.manifest import (
     DOMAIN,
     GATHER_COMMAND,
@@ -52,7 +52,7 @@ class KubernetesLauncher:
     def __init__(self, api: KubeApi, shape: Shape, tell_late: Tell = nobody) -> None:
         """Contact nothing yet. `tell_late` takes facts about attempts that come to light after their removal."""
         self._api, self._shape = api, shape
-        self._late = Latecomers(tell_late)
+        self._late = LateFacts(tell_late)
         self._cluster = Cluster(api, shape, PodWatch(api, shape.namespace, selector(shape), self._late.see))
         self._secrets = PodSecrets(api, shape)
         self._pods = f"/api/v1/namespaces/{shape.namespace}/pods"
@@ -152,7 +152,7 @@ class KubernetesLauncher:
             uid = attempt.handle or (str(pod["metadata"]["uid"]) if pod else None)
             if uid is None:
                 return False
-            self._cluster.forget(uid)
+            self._cluster.shared.forget(uid)
             self._late.expect(uid, attempt, self._cluster.watch.pod(pod_name(attempt), uid))
             body: Json = {"gracePeriodSeconds": REMOVE_WITHIN_S, "preconditions": {"uid": uid}}
             self._api.call("DELETE", f"{self._pods}/{pod_name(attempt)}", {"apiVersion": "v1", "kind": "DeleteOptions", **body})

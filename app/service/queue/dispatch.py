@@ -47,9 +47,9 @@ def dispatch(services: Services) -> Dispatched:
 
 def _next(services: Services) -> Run | None:
     began = time.perf_counter()
-    run = services.runs.dispatch_next(services.limits)
+    run = services.store.queue.dispatch_next(services.limits)
     if run is not None:
-        services.counters.note(DISPATCH_TIME.observe(time.perf_counter() - began))
+        services.store.counters.note(DISPATCH_TIME.observe(time.perf_counter() - began))
     return run
 
 
@@ -59,7 +59,7 @@ def hand_out(services: Services, run: Run) -> bool:
         with services.tracer.part("dispatch", run) as part:
             services.publisher.publish(run.id, run.priority.celery, shown(run, services.spec_limits.images), part.context)
     except LiveUnavailable as error:
-        services.counters.note(PUBLISH_FAILURES.count())
+        services.store.counters.note(PUBLISH_FAILURES.count())
         logger.warning("run %s: workers not told yet: %s", run.id, error)
         return False
     return True
@@ -68,7 +68,7 @@ def hand_out(services: Services, run: Run) -> bool:
 def wake(services: Services, run_id: str, what: str) -> None:
     """Have somebody look at the run because of news: the supervisor that it has, or a new one when it is parked."""
     services.nudges.send(run_id, what)
-    if services.runs.unpark(run_id) and (run := services.runs.get(run_id)):
+    if services.store.leases.unpark(run_id) and (run := services.store.runs.get(run_id)):
         hand_out(services, run)
 
 

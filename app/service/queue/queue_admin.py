@@ -28,15 +28,15 @@ def set_priority(services: Services, person: Person, run_id: str, priority: Prio
 
     Raises: NotFound, Forbidden, Conflict, RunEnded.
     """
-    run = visible(person, services.runs.get(run_id))
+    run = visible(person, services.store.runs.get(run_id))
     check_priority(services, person, priority, run.priority)
-    return _changed(services, services.runs.set_priority(run_id, priority, person))
+    return _changed(services, services.store.queue_admin.set_priority(run_id, priority, person))
 
 
 def move_to_front(services: Services, person: Person, run_id: str) -> Run:
     """Place the queued run before all others; limits still hold. For admins. Raises: Forbidden, NotFound, Conflict, RunEnded."""
     require_admin(person)
-    return _changed(services, services.runs.move_to_front(run_id, person))
+    return _changed(services, services.store.queue_admin.move_to_front(run_id, person))
 
 
 def set_gates(services: Services, person: Person, *, paused: bool | None = None, closed: bool | None = None) -> Tally:
@@ -45,7 +45,7 @@ def set_gates(services: Services, person: Person, *, paused: bool | None = None,
     Raises: Forbidden.
     """
     require_admin(person)
-    now = services.runs.set_gates(person, paused=paused, closed=closed)
+    now = services.store.queue_admin.set_gates(person, paused=paused, closed=closed)
     logger.info("the queue is %s and %s now", "paused" if now.paused else "running", "closed" if now.closed else "open")
     services.nudges.send("*", "queue")
     if not now.paused:
@@ -61,8 +61,8 @@ def changes(services: Services, person: Person, subject: str | None, before: int
     if not person.is_admin:
         if subject is None:
             require_admin(person)
-        visible(person, services.runs.get(subject or ""))
-    return services.runs.changes(subject=subject, before=before, limit=limit)
+        visible(person, services.store.runs.get(subject or ""))
+    return services.store.audit.changes(subject=subject, before=before, limit=limit)
 
 
 def require_admin(person: Person) -> None:

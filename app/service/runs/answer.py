@@ -15,10 +15,10 @@ def answer(services: Services, person: Person, question_id: str, value: object, 
     Persisted first, then the supervisor is nudged. Raises: NotFound (also for those who may not answer), InvalidInput,
     AlreadyAnswered, QuestionClosed, QuestionExpired, StoreUnavailable.
     """
-    question = services.questions.get(question_id)
+    question = services.store.questions.get(question_id)
     if question is None or not _may_answer(services, person, question):
         raise NotFound("There is no such question, or it is not yours to answer.")
-    settled = services.questions.answer(question_id, person, check_value(question.asked, value), reply_id)
+    settled = services.store.questions.answer(question_id, person, check_value(question.asked, value), reply_id)
     wake(services, settled.run_id, "reply")
     return settled
 
@@ -26,5 +26,5 @@ def answer(services: Services, person: Person, question_id: str, value: object, 
 def _may_answer(services: Services, person: Person, question: Question) -> bool:
     if question.asked.who == "anyone":
         return True
-    run = services.runs.get(question.run_id)
+    run = services.store.runs.get(question.run_id)
     return run is not None and person.may_see(run)

@@ -16,14 +16,14 @@ def cancel(services: Services, person: Person, run_id: str) -> Run:
 
     Raises: NotFound, StoreUnavailable.
     """
-    run = visible(person, services.runs.get(run_id))
+    run = visible(person, services.store.runs.get(run_id))
     if run.status.final:
         return run
-    run = services.runs.request_cancel(run_id, person)
+    run = services.store.runs.request_cancel(run_id, person)
     if run.status is Status.QUEUED and (ended := _cancel_queued(services, run)):
         return ended
     wake(services, run_id, "cancel")
-    return services.runs.get(run_id) or run
+    return services.store.runs.get(run_id) or run
 
 
 def _cancel_queued(services: Services, run: Run) -> Run | None:

@@ -16,12 +16,12 @@ logger = logging.getLogger(__name__)
 
 def finish_queued(services: Services, run: Run, outcome: Outcome) -> Run:
     """Write the outcome and the end event in one transaction. Raises: Fenced when it left the queue."""
-    now, log = services.runs.now(), run.archived
+    now, log = services.store.leases.now(), run.archived
     after = transition(run, Step.END, now, outcome=outcome)
     seq = log.seq + 1
     end = Entry(seq, encode(log.epoch, seq, now, Kind.END, end_fields(outcome, log.offset, 0)))
     chunk = Chunk.pack([end], log.epoch, log.offset, log.offset, log.spool)
-    services.runs.finish(run, after, chunk, Progress(log.epoch, seq, log.offset, log.spool))
+    services.store.runs.finish(run, after, chunk, Progress(log.epoch, seq, log.offset, log.spool))
     announce_end(services, run.id, run.token, log.epoch, end)
     return after
 

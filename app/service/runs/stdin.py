@@ -15,12 +15,12 @@ def send(services: Services, person: Person, run_id: str, data: str, input_id: s
 
     Raises: NotFound, Conflict (the run has no stdin), RunEnded, InvalidInput, StoreUnavailable.
     """
-    run = visible(person, services.runs.get(run_id))
+    run = visible(person, services.store.runs.get(run_id))
     if run.status.final:
         raise RunEnded()
     if not run.spec.stdin:
         raise Conflict("This run was submitted without stdin, so it reads no input.")
     if len(data.encode()) > MAX_BYTES:
         raise InvalidInput([FieldError("data", f"is larger than {MAX_BYTES} bytes")])
-    services.inputs.add(run_id, input_id, data, eof)
+    services.store.inputs.add(run_id, input_id, data, eof)
     wake(services, run_id, "input")

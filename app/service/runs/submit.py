@@ -50,7 +50,7 @@ def submit(
     if errors := check_spec(spec, services.spec_limits, secrets):
         raise InvalidInput(errors)
     with services.tracer.submission(traceparent) as part:
-        run, created, may_start = services.runs.submit(
+        run, created, may_start = services.store.submissions.submit(
             new_run_id(),
             person,
             spec,
@@ -72,7 +72,7 @@ def _handed_out(services: Services, submitted: Submitted) -> Submitted:
     """Try to start what can start. The run is accepted, so a database that fails now changes nothing: a tick goes on."""
     try:
         dispatched = dispatch(services)
-        run = (services.runs.get(submitted.run.id) if dispatched.count else None) or submitted.run
+        run = (services.store.runs.get(submitted.run.id) if dispatched.count else None) or submitted.run
     except StoreUnavailable as error:
         logger.warning("run %s: accepted, but not handed out yet: %s", submitted.run.id, error)
         return submitted

@@ -22,9 +22,11 @@ def note(
 
 
 class AuditLog:
-    """The entries. Part of RunStore."""
+    """The entries."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def changes(self, *, subject: str | None = None, before: int | None = None, limit: int = 50) -> list[Change]:
         """Return the newest entries first: all or those about a subject; older than the number `before`."""

@@ -120,9 +120,11 @@ def _lane(run: AnyRow) -> dict[str, object]:
 
 
 class Lanes:
-    """The repair of the lanes. Part of RunStore."""
+    """The repair of the lanes."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def repair_lanes(self) -> bool:
         """Make the lanes anew if one is not as the runs have it, as after a process of an older version took a run in."""

@@ -1,5 +1,5 @@
 """The limits and weights of scopes, as admins change them: in force at once and everywhere, for they are read in the transaction
-that admits or starts a run. Part of RunStore.
+that admits or starts a run.
 """
 
 from __future__ import annotations
@@ -94,9 +94,11 @@ LIST = (
 
 
 class LimitSettings:
-    """The limits that admins set. Part of RunStore."""
+    """The limits that admins set."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def list_limits(self) -> list[Limited]:
         """Return every scope that has something set."""

@@ -40,9 +40,11 @@ GET = select(*runs.c).where(runs.c.id == bindparam("run"))
 
 
 class Queue:
-    """The queued runs. Part of RunStore."""
+    """The queued runs."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def dispatch_next(self, limits: Limits) -> Run | None:
         """Move the best queued run that may start to `starting`; None when there is no place or no run.

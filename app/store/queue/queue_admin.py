@@ -53,10 +53,12 @@ SET_GATES = (
 )
 
 
-class Steering:
-    """What people change about the queue. Part of RunStore."""
+class QueueAdmin:
+    """What people change about the queue."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def set_priority(self, run_id: str, priority: Priority, by: Person) -> Run:
         """Give a queued run another priority. Raises: NotFound, RunEnded, Conflict (it has left the queue)."""

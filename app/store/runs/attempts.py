@@ -36,9 +36,11 @@ LET_GO = (
 
 
 class Attempts:
-    """The attempts of runs. Part of RunStore."""
+    """The attempts of runs."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def retry(self, before: Run, after: Run, part: AttemptPart, chunk: Chunk, progress: Progress) -> Run | None:
         """End the attempt, which became `part`, and queue the next one, once: the last chunk of its log, questions closed, input

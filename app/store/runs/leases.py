@@ -159,10 +159,12 @@ class Ended(NamedTuple):
     seq: int
 
 
-class Supervision:
-    """Leases on runs. Part of RunStore."""
+class RunLeases:
+    """Leases on runs."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def claim(self, run_id: str, process_id: str, lease_s: float) -> Run | None:
         """Take the lease of a run that left the queue, with a higher token; None when another holds it or it ended."""

@@ -27,9 +27,11 @@ EXISTS = select(runs.c.sequence).where(runs.c.id == bindparam("run"))
 
 
 class Retention:
-    """A part of RunStore."""
+    """The removal of what ended long ago."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def remove_oldest(self, keep_s: float) -> str | None:
         """Remove the run that ended first, if it ended more than `keep_s` seconds ago; return its id, or None.

@@ -36,9 +36,11 @@ def wipe(connection: Connection, run_id: str) -> None:
 
 
 class RunSecrets:
-    """The secrets of runs. Part of RunStore."""
+    """The secrets of runs."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def secrets(self, run_id: str) -> dict[str, str]:
         """Return the values of the run's secret environment by name; none once it has ended."""

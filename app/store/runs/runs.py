@@ -1,6 +1,6 @@
 """The runs: what is stored of them, how they are found, saved and ended. Each public method is one transaction.
 
-Submitting, queueing, leasing and trying again are parts with modules of their own; RunStore has them all.
+Submitting, queueing, leasing and trying again are in modules of their own, beside this one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,12 @@ from app.domain.runs.run import Priority, Progress, Run, Status
 from app.store.engine import begin, db_now, reading
 from app.store.log.chunks import Chunk, insert_chunk
 from app.store.queue import audit, counts
-from app.store.queue.audit import AuditLog
 from app.store.queue.counts import Standing
-from app.store.queue.lanes import Lanes
-from app.store.queue.limits import LimitSettings
-from app.store.queue.queue import GET, Queue
-from app.store.queue.queue_admin import Steering
+from app.store.queue.queue import GET
 from app.store.runs import status_changes
-from app.store.runs.attempts import Attempts
-from app.store.runs.leases import Supervision
 from app.store.runs.questions import CLOSE_QUESTIONS
-from app.store.runs.retention import Retention
 from app.store.runs.rows import changed, lifecycle_of, run_of, storable
-from app.store.runs.run_secrets import RunSecrets, wipe
-from app.store.runs.submissions import Submissions
+from app.store.runs.run_secrets import wipe
 from app.store.schema.tables import run_labels, runs, ticks
 
 # Ask for the end of a run that has not ended; the first request stays.
@@ -56,8 +48,8 @@ LABELLED = select(run_labels.c.run_id).where(
 )
 
 
-class RunStore(Submissions, Queue, Steering, AuditLog, Lanes, LimitSettings, Supervision, Attempts, RunSecrets, Retention):
-    """The runs. Every method raises StoreUnavailable when the database cannot be reached."""
+class RunStore:
+    """The rows of runs."""
 
     def __init__(self, engine: Engine) -> None:
         """Use the engine's database."""

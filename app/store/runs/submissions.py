@@ -74,9 +74,11 @@ class Entered(NamedTuple):
 
 
 class Submissions:
-    """Accepts runs. Part of RunStore."""
+    """Accepts runs."""
 
-    _engine: Engine
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
 
     def submit(
         self,

@@ -14,7 +14,7 @@ from typing import TypeVar
 from app.domain.errors import Conflict, Fenced, StoreUnavailable
 from app.domain.runs.run import Run
 from app.supervise.log.run_log import RunLog
-from app.supervise.worker.worker_context import Crew
+from app.supervise.worker.worker_context import WorkerContext
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -26,12 +26,12 @@ class Drained(Exception):
     """This process shuts down: the run was released and goes on; another process takes it over."""
 
 
-class Tenure:
+class LeaseScope:
     """The right to act for one run, and its log. One thread acts; any thread may set `woken`."""
 
-    def __init__(self, crew: Crew, run: Run, log: RunLog) -> None:
+    def __init__(self, context: WorkerContext, run: Run, log: RunLog) -> None:
         """Act for the run as it was claimed: with the token that it has now."""
-        self.crew, self.log = crew, log
+        self.context, self.log = context, log
         self.run_id, self.token = run.id, run.token
         self.woken = threading.Event()
 
@@ -39,7 +39,7 @@ class Tenure:
         """Return while there is reason to go on. Raises: Fenced, Drained."""
         if not self._held():
             raise Fenced()
-        if self.crew.halt.is_set():
+        if self.context.halt.is_set():
             self._release()
             raise Drained
 
@@ -49,9 +49,9 @@ class Tenure:
 
     def now(self) -> float:
         """Return the database's time. Raises: Fenced."""
-        return self.persist(self.crew.clock.now)
+        return self.call_store(self.context.clock.now)
 
-    def persist(self, work: Callable[[], T]) -> T:
+    def call_store(self, work: Callable[[], T]) -> T:
         """Do work that needs the database, again while it is away. Raises: Fenced once the lease may have run out."""
         while True:
             try:
@@ -66,12 +66,12 @@ class Tenure:
                 raise Fenced() from error
 
     def _held(self) -> bool:
-        return self.crew.leases.held(self.run_id, self.token)
+        return self.context.leases.held(self.run_id, self.token)
 
     def _release(self) -> None:
         try:
             while self.log.publish() and self.log.archive():
                 pass
-            self.crew.runs.release(self.run_id, self.token)
+            self.context.store.leases.release(self.run_id, self.token)
         except StoreUnavailable as error:
             logger.warning("run %s: not released, its lease runs out instead: %s", self.run_id, error)

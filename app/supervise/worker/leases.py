@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from app.domain.errors import PodwireError
-from app.store.runs.runs import RunStore
+from app.store.runs.leases import RunLeases
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +21,7 @@ class Leases:
 
     def __init__(
         self,
-        runs: RunStore,
+        store: RunLeases,
         process_id: str,
         lease_s: float,
         renew_s: float,
@@ -33,7 +33,7 @@ class Leases:
 
         `slots` is how many runs this process can supervise at once; `on_failure` is called for each renewal that failed.
         """
-        self._runs, self._process_id, self._clock = runs, process_id, clock
+        self._store, self._process_id, self._clock = store, process_id, clock
         self._lease_s, self._renew_s = lease_s, renew_s
         self._lock = threading.Lock()
         self._slots = slots
@@ -83,7 +83,7 @@ class Leases:
         began = self._clock()
         with self._lock:
             wanted = set(self._renewed)
-        still = self._runs.renew(self._process_id, self._lease_s)
+        still = self._store.renew(self._process_id, self._lease_s)
         with self._lock:
             for key in wanted & still:
                 if key in self._renewed:
@@ -96,7 +96,7 @@ class Leases:
     def _let_go(self, strays: set[tuple[str, int]]) -> None:
         """Release what SQL holds as ours and nobody here follows: a fault left it. Seen twice: it is not just being claimed."""
         for run_id, token in strays & self._strays:
-            self._runs.release(run_id, token)
+            self._store.release(run_id, token)
         self._strays = strays
 
     def keep(self, stop: threading.Event) -> None:

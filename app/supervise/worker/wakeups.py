@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Wakes:
+class Wakeups:
     """Wake-up calls by run id. Thread-safe."""
 
     def __init__(self) -> None:

@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 from app.domain.ports import EventLog, Launcher, Uses
 from app.domain.runs.retry import Retries
 from app.domain.tracing import NoTracer, Tracer
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
-from app.supervise.artefact_storage import Keeper
+from app.store.store import Store
+from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.log.archiver import Archiver
 from app.supervise.worker.leases import Leases
-from app.supervise.worker.wakeups import Wakes
+from app.supervise.worker.wakeups import Wakeups
 
 
 class DatabaseClock:
@@ -39,30 +36,28 @@ class DatabaseClock:
 
 
 @dataclass(frozen=True, slots=True)
-class Crew:
+class WorkerContext:
     """The collaborators of every supervisor in this process. `on_release` is called when a place has become free.
 
-    What is left of a failed attempt is kept for `keep_failed_s`, by the reconciler. Without a `keeper` no artefacts are kept.
+    What is left of a failed attempt is kept for `keep_failed_s`, by the reconciler. Without an
+    `artefact_storage` no artefacts are kept.
     """
 
     process_id: str
     lease_s: float
     max_questions: int
-    runs: RunStore
-    chunks: ChunkStore
-    questions: QuestionStore
-    inputs: InputStore
+    store: Store
     log: EventLog
     uses: Uses
     launcher: Launcher
     leases: Leases
     archiver: Archiver
-    wakes: Wakes
+    wakeups: Wakeups
     clock: DatabaseClock
     on_release: Callable[[], None]
     retries: Retries = field(default_factory=Retries)
     launch_within_s: float = 120.0
     keep_failed_s: float = 0.0
     tracer: Tracer = field(default_factory=NoTracer)
-    keeper: Keeper | None = None
+    artefact_storage: ArtefactStorage | None = None
     halt: threading.Event = field(default_factory=threading.Event)

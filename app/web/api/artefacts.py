@@ -8,23 +8,22 @@ from functools import partial
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, request, url_for
 from gevent import get_hub
 from gevent.monkey import is_module_patched
+from pydantic import BaseModel, Field
 from werkzeug.routing import BaseConverter
 
 from app.domain.runs.artefacts import Artefact
 from app.service import artefacts
+from app.service.artefacts import Listing
 from app.web import parsing
-from app.web.api.answers import answer
-from app.web.api.artefact_shapes import artefact_page
-from app.web.api.ranges import asked_range, with_range
-from app.web.api.schemas import ArtefactQuery, ArtefactsQuery, cursor_of
+from app.web.api.answers import answer, asked_range, with_range
+from app.web.api.shapes import Shape, Time, cursor_of, sequence_of
 from app.web.auth import current_person
 from app.web.context import context
 
 T = TypeVar("T")
-
 bp = Blueprint("artefacts", __name__)
 CHUNK_BYTES = 256 * 1024
 _FALLBACK = str.maketrans({character: "_" for character in '\\"%/'})
@@ -35,6 +34,52 @@ class ArtefactName(BaseConverter):
 
     regex = r"(?s:.+)"
     part_isolating = False
+
+
+class ArtefactsQuery(Shape):
+    """Which artefacts, and which page of them."""
+
+    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="of which attempt; the last that left any")
+    limit: int = Field(100, ge=1, le=1000, strict=False)
+    cursor: str | None = Field(None, max_length=64, description="where the list goes on, from `next`")
+
+    @property
+    def after(self) -> int:
+        """The number of the last file that was listed."""
+        return 0 if self.cursor is None else sequence_of(self.cursor)
+
+
+class ArtefactQuery(Shape):
+    """Of which attempt a file is."""
+
+    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="of which attempt; the last that left any")
+
+
+class ArtefactResource(BaseModel):
+    """One file that a run left."""
+
+    name: str
+    size_bytes: int
+    modified_at: Time
+    url: str
+
+
+class ArtefactPage(BaseModel):
+    """What an attempt of a run left. `state` is none (nothing is known, or it has not ended), collecting, kept or lost.
+
+    `left_out` files were not kept; `message` says why.
+    """
+
+    items: list[ArtefactResource]
+    next: str | None
+    state: str
+    attempt: int | None
+    attempts: list[int]
+    files: int
+    size_bytes: int
+    left_out: int
+    message: str | None
+    kept_until: Time | None
 
 
 @bp.get("/v1/runs/<run:run_id>/artefacts")
@@ -74,6 +119,36 @@ def disposition(name: str) -> str:
     plain = "".join(each if each.isascii() and each.isprintable() else "_" for each in base).translate(_FALLBACK)
     header = f'attachment; filename="{plain[:200]}"'
     return header if plain == base else f"{header}; filename*=UTF-8''{quote(base[:200], safe='')}"
+
+
+def artefact_page(found: Listing, shown: list[Artefact], following: str | None) -> ArtefactPage:
+    """Return the page that shows these files of what was found; `following` is the address of the next one."""
+    holding = found.holding
+    return ArtefactPage(
+        items=[_resource(found, file) for file in shown],
+        next=following,
+        state=holding.state.value if holding else "none",
+        attempt=holding.attempt if holding else None,
+        attempts=list(found.attempts),
+        files=holding.files if holding else 0,
+        size_bytes=holding.size_bytes if holding else 0,
+        left_out=holding.left_out if holding else 0,
+        message=(holding.message if holding else "") or None,
+        kept_until=found.kept_until if holding and holding.files else None,
+    )
+
+
+def _resource(found: Listing, file: Artefact) -> ArtefactResource:
+    return ArtefactResource(
+        name=file.name, size_bytes=file.size_bytes, modified_at=file.modified_at, url=download_url(found, file)
+    )
+
+
+def download_url(found: Listing, file: Artefact) -> str:
+    """Return where a listed file is downloaded, for whatever name it has."""
+    attempt = found.holding.attempt if found.holding else 1
+    path = url_for("artefacts.list_artefacts", run_id=found.run.id) + "/" + quote(file.name, safe="/")
+    return f"{path}?attempt={attempt}"
 
 
 class _Pieces:

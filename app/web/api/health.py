@@ -3,15 +3,30 @@
 from __future__ import annotations
 
 from flask import Blueprint, Response
+from pydantic import BaseModel
 
 from app.domain.errors import PodwireError
 from app.domain.metrics import DEGRADED, DRAINING, PROCESSES, STREAMS, Metric
 from app.service.metrics import Sample, collect
 from app.web.api.answers import answer
-from app.web.api.resources import Liveness, Readiness
 from app.web.context import WebContext, context
 
 bp = Blueprint("health", __name__)
+
+
+class Liveness(BaseModel):
+    """The process answers."""
+
+    status: str = "alive"
+
+
+class Readiness(BaseModel):
+    """Whether the process should get requests."""
+
+    status: str
+    database: str
+    live: str
+    draining: bool
 
 
 @bp.get("/livez")
@@ -36,8 +51,8 @@ def metrics() -> Response:
     """Return the numbers in Prometheus' text format 0.0.4, the same from every process. Without the database there are none."""
     site = context()
     # What this process knows and the store does not yet belongs to the answer.
-    site.services.counters.flush()
-    site.services.counters.report(gauges_of(site))
+    site.services.store.counters.flush()
+    site.services.store.counters.report(gauges_of(site))
     lines = [line for metric, samples in collect(site.services) for line in _exposed(metric, samples)]
     return Response("\n".join(lines) + "\n", content_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -54,7 +69,7 @@ def gauges_of(site: WebContext) -> dict[str, float]:
 
 def _database() -> str:
     try:
-        context().services.runs.now()
+        context().services.store.leases.now()
     except PodwireError:
         return "unavailable"
     return "ok"

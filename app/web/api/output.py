@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from flask import Blueprint, Response, request
+from pydantic import Field
 
 from app.domain.runs.run import Run
 from app.service import queries
 from app.web import parsing
-from app.web.api.ranges import asked_range, with_range
-from app.web.api.schemas import OutputQuery
+from app.web.api.answers import asked_range, with_range
+from app.web.api.shapes import Shape
 from app.web.auth import current_person
 from app.web.context import context
 
 bp = Blueprint("output", __name__)
+
+
+class OutputQuery(Shape):
+    """Which output, and how to send it."""
+
+    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="only what this attempt wrote")
+    download: Literal["0", "1"] = Field("0", description="1 = as a file")
 
 
 @bp.get("/v1/runs/<run:run_id>/output")

@@ -40,7 +40,7 @@ def create_user() -> AnyResponse:
 @pages.post("/admin/users/<user_id>/link")
 def create_link(user_id: str) -> AnyResponse:
     """Show a fresh sign-in link for the user."""
-    user = context().services.users.get(user_id)
+    user = context().services.store.users.get(user_id)
     return _users(201, link=_link(user_id), link_name=user.person.name if user else "")
 
 

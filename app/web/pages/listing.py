@@ -41,7 +41,9 @@ def runs() -> AnyResponse:
 def queue() -> AnyResponse:
     """Show the queue in the order in which runs start."""
     return page(
-        "queue.html", items=queries.queue(context().services, current_person(), 500), gates=context().services.runs.gates()
+        "queue.html",
+        items=queries.queue(context().services, current_person(), 500),
+        gates=context().services.store.queue_admin.gates(),
     )
 
 

@@ -27,7 +27,7 @@ def open_questions() -> AnyResponse:
 def answer_question(question_id: str) -> AnyResponse:
     """Answer a question; what will not do is shown again beside the reason."""
     services, person = context().services, current_person()
-    question = services.questions.get(question_id)
+    question = services.store.questions.get(question_id)
     if question is None:
         raise NotFound("There is no such question, or it is not yours to answer.")
     try:

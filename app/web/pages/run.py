@@ -12,13 +12,12 @@ from app.domain.runs.evidence import phases, sentence
 from app.domain.runs.question import QuestionState
 from app.domain.runs.run import Priority, Run
 from app.service import artefacts, queries
-from app.web.api.artefact_shapes import address
+from app.web.api.artefacts import download_url
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages import schema_form
 from app.web.pages.output import tail
 from app.web.pages.site import page, pages
-from app.web.streams.wait_reasons import waits
 
 SHOWN_FILES = 50
 
@@ -52,7 +51,7 @@ def run_values(run_id: str) -> dict[str, Any]:
     questions = queries.questions(services, person, run_id)
     return {
         "run": run,
-        "wait": waits().of_run(run),
+        "wait": context().wait_reasons.of_run(run),
         "attempts": queries.attempts(services, run) if run.attempt > 1 else [],
         "use": queries.use_of(services, run),
         "evidence": _evidence(run) if run.status.final else "",
@@ -74,7 +73,7 @@ def _artefacts(run: Run) -> dict[str, Any]:
         except ArtefactsRemoved as error:
             return {"artefacts": None, "artefacts_gone": error.detail}
     some = found is not None and found.holding is not None and (found.files or found.holding.message)
-    return {"artefacts": found if some else None, "artefacts_gone": "", "address": address}
+    return {"artefacts": found if some else None, "artefacts_gone": "", "download_url": download_url}
 
 
 def _evidence(run: Run) -> str:

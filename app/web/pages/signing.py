@@ -65,7 +65,7 @@ def _use(code: str) -> AnyResponse:
 
 
 def _welcome(person: Person, target: str) -> AnyResponse:
-    session_id, _ = context().services.users.open_session(person.id, context().settings.session_s)
+    session_id, _ = context().services.store.users.open_session(person.id, context().settings.session_s)
     response = redirect(target, 303)
     auth.start_session(response, session_id)
     return response

@@ -18,7 +18,7 @@ from app.domain.runs.run import Priority
 from app.domain.runs.spec import RunSpec, check_spec
 from app.service import queries
 from app.service.runs.submit import submit
-from app.web.api.schemas import RunRequest, run_request
+from app.web.api.runs.requests import RunRequest, run_request
 from app.web.auth import current_person
 from app.web.context import context
 from app.web.pages.formats import duration_field, size_field

@@ -1,6 +1,6 @@
 """One WebSocket connection as bytes: whole frames out under a lock, text messages in, pings, the closing handshake.
 
-What the messages mean is in app.web.streams.protocol. Only `threading` is used, so it runs on threads and, patched, on greenlets.
+What a run's messages mean is in protocol.py. Only `threading` is used, so it runs on threads and, patched, on greenlets.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from contextlib import contextmanager
 from typing import Any
 
 import simple_websocket
-from wsproto.connection import Connection, ConnectionState
+from wsproto.connection import Connection as Parser
+from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Event, Ping, TextMessage
 from wsproto.utilities import LocalProtocolError
 
 from app.domain.errors import BadRequest
-from app.web.streams.protocol import MAX_MESSAGE_BYTES, Code, Violation
+from app.live.batch import text_frame
+from app.web.streams.close_codes import CloseCode, Violation
 
 SILENCE_S = 20.0
 CLOSING_S = 3.0
 RECEIVE_BYTES = 4096
+MAX_MESSAGE_BYTES = 64 * 1024
 _KEY = re.compile(r"[A-Za-z0-9+/]{22}==\Z")
 _SOCKET_KEYS = ("werkzeug.socket", "gunicorn.socket", "wsgi.input", "SERVER_SOFTWARE")
 
 
-class WireClosed(Exception):
+class ConnectionClosed(simple_websocket.ConnectionClosed):  # type: ignore[misc]
     """The connection takes nothing more."""
 
 
@@ -38,7 +41,7 @@ def check_handshake(environ: Mapping[str, Any]) -> None:
         raise BadRequest("This address needs a WebSocket handshake of version 13.")
 
 
-class Turns:
+class PriorityLock:
     """A lock under which replies and control frames pass by output, which would otherwise take it again and again."""
 
     def __init__(self) -> None:
@@ -59,7 +62,7 @@ class Turns:
             self._lock.release()
 
     @contextmanager
-    def patient(self) -> Iterator[None]:
+    def normal(self) -> Iterator[None]:
         """Hold the lock once nobody urgent waits for it."""
         while self._urgent:
             # Neither threads nor greenlets hand a lock on to who waits longest.
@@ -68,7 +71,7 @@ class Turns:
             yield
 
     @contextmanager
-    def if_free(self) -> Iterator[bool]:
+    def try_lock(self) -> Iterator[bool]:
         """Hold the lock if nobody does; yields whether."""
         free = self._lock.acquire(blocking=False)
         try:
@@ -78,14 +81,14 @@ class Turns:
                 self._lock.release()
 
 
-class _NoEvent:
+class _NullEvent:
     """Stands in for the library's event, which nobody waits for."""
 
     def set(self) -> None:
         """Do nothing."""
 
 
-class _NoThread:
+class _NullThread:
     """Stands in for the library's reading thread: the thread of the request reads, so that a socket costs one thread less."""
 
     def __init__(self, target: object) -> None:
@@ -95,40 +98,42 @@ class _NoThread:
         """Start nothing."""
 
 
-class Wire(simple_websocket.Server):  # type: ignore[misc]
+class Connection(simple_websocket.Server):  # type: ignore[misc]
     """The library's handshake and parser with our own reading and writing.
 
     It ignores partial writes and has no lock, so bytes of two writers could mix; it grants compression (200 KB a socket)
-    to whoever asks; and it keeps a selector per socket. `messages` and `linger` are for one thread, the rest for any.
+    to whoever asks; and it keeps a selector per socket. `messages` and `wait_for_close` are for one thread, the rest for any.
     """
 
     def __init__(self, environ: Mapping[str, Any], silence_s: float = SILENCE_S) -> None:
         """Shake hands on the socket of the checked request. A peer that is silent for twice `silence_s`, or takes nothing
         for `silence_s` seconds while something is to be sent, is given up."""
-        self._turns = Turns()
+        self._lock = PriorityLock()
         self._gone = False
-        self._farewell = False
+        self._close_sent = False
+        self._input_ended = False
+        self._incoming: Iterator[str | None] | None = None
         self._pinged = False
         self._parts: list[str] = []
         self._size = 0
-        super().__init__(_handshake(environ), thread_class=_NoThread, event_class=_NoEvent)
+        super().__init__(_handshake(environ), thread_class=_NullThread, event_class=_NullEvent)
         # What was needed for the handshake is most of an idle socket's memory.
         self.environ = None
-        self.ws: Connection = vars(self)["ws"].connection
+        self.ws: Parser = vars(self)["ws"].connection
         self.sock.settimeout(silence_s)
 
     @property
     def over(self) -> bool:
         """True when nothing can be sent any more."""
-        return self._farewell or self._gone
+        return self._close_sent or self._gone
 
     def send_frames(self, frames: tuple[bytes, ...], *, urgent: bool = False) -> None:
-        """Send complete frames, in one piece with respect to every other sender. Raises: WireClosed."""
+        """Send complete frames, in one piece with respect to every other sender. Raises: ConnectionClosed."""
         if not frames:
             return
-        with self._turns.urgent() if urgent else self._turns.patient():
+        with self._lock.urgent() if urgent else self._lock.normal():
             if self.over:
-                raise WireClosed
+                raise ConnectionClosed
             for frame in frames:
                 self._write(frame)
 
@@ -144,18 +149,34 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
             self.ws.receive_data(data)
             for event in self.ws.events():
                 if isinstance(event, CloseConnection):
+                    self._input_ended = True
                     return self._answer_close(event)
                 yield from self._on_event(event)
+        # Left without a close frame, or cut: it takes nothing more either.
+        self._input_ended = self._gone = True
 
-    def say_goodbye(self, code: int, reason: str = "") -> None:
+    def send(self, text: str) -> None:
+        """Send a text message, as flask-sock's handlers do. Raises: ConnectionClosed."""
+        self.send_frames((text_frame(text.encode()),))
+
+    def receive(self) -> str:
+        """Return the next text message, however long it takes, for flask-sock's handlers. Raises: ConnectionClosed, Violation."""
+        if self._incoming is None:
+            self._incoming = self.messages()
+        for text in self._incoming:
+            if text is not None:
+                return text
+        raise ConnectionClosed
+
+    def close(self, code: int = CloseCode.ENDED, reason: str = "") -> None:
         """Send the close frame behind what is being sent, and give the peer a moment to answer it. Idempotent."""
-        with self._turns.urgent():
+        with self._lock.urgent():
             if self.over:
                 return
-            self._farewell = True
+            self._close_sent = True
             try:
                 self._write(self.ws.send(CloseConnection(int(code), reason or None)))
-            except (LocalProtocolError, WireClosed):
+            except (LocalProtocolError, ConnectionClosed):
                 return
         _thread.start_new_thread(self._abort_unless_gone, ())
 
@@ -168,9 +189,9 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
             # It is cut already.
             return
 
-    def linger(self) -> None:
-        """After our goodbye: wait for the peer's, and drop what else comes. Ends with the connection, soon."""
-        while (data := self._receive()) != b"":
+    def wait_for_close(self) -> None:
+        """After our close frame: wait for the peer's, and drop what else comes. Ends with the connection, soon."""
+        while not self._input_ended and (data := self._receive()) != b"":
             if data is None:
                 continue
             self.ws.receive_data(data)
@@ -178,7 +199,7 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
                 return
 
     def finish(self) -> None:
-        """Close the connection: nobody reads it any more, and whoever still sends gets WireClosed."""
+        """Close the connection: nobody reads it any more, and whoever still sends gets ConnectionClosed."""
         self.abort()
         self.sock.close()
 
@@ -205,13 +226,13 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
             self.abort()
             return False
         # Somebody who is writing at this moment finds out by himself whether the peer is there.
-        with self._turns.if_free() as free:
-            if not free or self._farewell:
+        with self._lock.try_lock() as free:
+            if not free or self._close_sent:
                 return True
             self._pinged = True
             try:
                 self._write(self.ws.send(Ping()))
-            except WireClosed:
+            except ConnectionClosed:
                 return False
         return True
 
@@ -219,11 +240,11 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
         if isinstance(event, Ping):
             self._pong(event)
         elif isinstance(event, BytesMessage):
-            raise Violation(Code.BINARY, "only text frames are understood")
+            raise Violation(CloseCode.BINARY, "only text frames are understood")
         elif isinstance(event, TextMessage):
             self._size += len(event.data.encode())
             if self._size > MAX_MESSAGE_BYTES:
-                raise Violation(Code.TOO_BIG, f"messages end at {MAX_MESSAGE_BYTES} bytes")
+                raise Violation(CloseCode.TOO_BIG, f"messages end at {MAX_MESSAGE_BYTES} bytes")
             self._parts.append(event.data)
             if event.message_finished:
                 text = "".join(self._parts)
@@ -231,18 +252,18 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
                 yield text
 
     def _pong(self, ping: Ping) -> None:
-        with self._turns.urgent():
-            if not self._farewell:
+        with self._lock.urgent():
+            if not self._close_sent:
                 self._write(self.ws.send(ping.response()))
 
     def _answer_close(self, event: CloseConnection) -> None:
         """Complete the closing handshake, whether the peer began it, answers ours, or broke the rules of RFC 6455."""
-        with self._turns.urgent():
-            if not self._farewell and self.ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
-                self._farewell = True
+        with self._lock.urgent():
+            if not self._close_sent and self.ws.state in (ConnectionState.OPEN, ConnectionState.REMOTE_CLOSING):
+                self._close_sent = True
                 try:
                     self._write(self.ws.send(event.response()))
-                except (LocalProtocolError, WireClosed):
+                except (LocalProtocolError, ConnectionClosed):
                     return
 
     def _write(self, data: bytes) -> None:
@@ -254,7 +275,7 @@ class Wire(simple_websocket.Server):  # type: ignore[misc]
         except OSError as error:
             # A frame may be half written: nothing sensible can follow it.
             self.abort()
-            raise WireClosed from error
+            raise ConnectionClosed from error
 
 
 def _handshake(environ: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,15 +6,15 @@ import _thread
 import time
 
 from app.domain.errors import Draining
-from app.web.streams.registry import Sockets
+from app.web.streams.registry import Slot, StreamRegistry
 
 
 class Drain:
     """Whether this process is leaving. `begin` may be called from a signal handler, and again."""
 
-    def __init__(self, sockets: Sockets, window_s: float) -> None:
+    def __init__(self, registry: StreamRegistry, window_s: float) -> None:
         """Streams are ended over `window_s` seconds from `begin` on."""
-        self.sockets = sockets
+        self.registry = registry
         self._window_s = window_s
         self._begun = False
 
@@ -26,14 +26,14 @@ class Drain:
     @property
     def open_streams(self) -> int:
         """The streams that are still open."""
-        return self.sockets.count
+        return self.registry.count
 
     def begin(self) -> None:
         """Start to leave. Idempotent; never blocks."""
         if not self._begun:
             self._begun = True
             # Unlike a Thread, this does not wait for its start: a signal handler must not wait.
-            _thread.start_new_thread(self.sockets.dismiss_all, (self._window_s,))
+            _thread.start_new_thread(self.registry.close_all, (self._window_s,))
 
     def finish(self, timeout_s: float) -> None:
         """Begin, if that was not done, and wait until the streams are closed. For the end of the process."""
@@ -42,7 +42,8 @@ class Drain:
         while self.open_streams and time.monotonic() < deadline:
             time.sleep(0.05)
 
-    def check(self) -> None:
-        """Let a new stream pass. Raises: Draining."""
+    def admit(self, owner_id: str) -> Slot:
+        """Admit one more stream of the user. Raises: Draining, TooManySockets."""
         if self._begun:
             raise Draining(retry_after_s=1)
+        return self.registry.acquire(owner_id)

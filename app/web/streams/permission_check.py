@@ -10,10 +10,10 @@ from app.domain.runs.run import Run
 from app.service.services import Services
 from app.web.auth import Credential, still_valid
 
-EVERY_S = 60.0
+INTERVAL_S = 60.0
 
 
-class Recheck:
+class PermissionCheck:
     """The question for one stream. Not thread-safe."""
 
     __slots__ = ("_asked_at", "_held", "_run", "_services")
@@ -26,7 +26,7 @@ class Recheck:
     @property
     def due(self) -> bool:
         """True when it is time to ask again."""
-        return time.monotonic() - self._asked_at > EVERY_S
+        return time.monotonic() - self._asked_at > INTERVAL_S
 
     def person(self) -> Person:
         """Return who watches, as they are now. Raises: Unauthenticated, NotFound, StoreUnavailable."""
@@ -34,6 +34,6 @@ class Recheck:
         person = still_valid(self._services, self._held)
         if person is None:
             raise Unauthenticated()
-        if not person.may_see(self._run) or not self._services.runs.exists(self._run.id):
+        if not person.may_see(self._run) or not self._services.store.retention.exists(self._run.id):
             raise NotFound()
         return person

@@ -1,13 +1,12 @@
 """The rules of a watcher's connection, without any I/O: client texts to commands, what happens to frames, and when it is over.
 
-Frames are complete and unmasked (RFC 6455, section 5.2). Close codes are part of the API; connection.py moves the bytes.
+Frames are complete and unmasked (RFC 6455, section 5.2). connection.py moves the bytes.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from enum import IntEnum
 
 from pydantic import BaseModel, ValidationError
 
@@ -15,14 +14,14 @@ from app.domain.errors import BadRequest, InvalidInput, PodwireError
 from app.domain.runs.events import Position
 from app.live.batch import Batch, Reset, text_frame
 from app.service.queries import Wait
-from app.web.api.resources import RunSummary
-from app.web.api.schemas import AnswerFrame, CancelFrame, InputFrame, PingFrame
+from app.web.api.runs.resources import RunSummary
 from app.web.errors import fields_of
 from app.web.parsing import field_errors, json_object
+from app.web.streams.close_codes import CloseCode, Violation
+from app.web.streams.frames import AnswerFrame, CancelFrame, InputFrame, PingFrame
 
 # Said when what was in the way of a start is so no more.
 BEGINS = Wait(None, "It is being started.")
-MAX_MESSAGE_BYTES = 64 * 1024
 Command = AnswerFrame | InputFrame | CancelFrame | PingFrame
 _COMMANDS: dict[object, type[Command]] = {
     "answer": AnswerFrame,
@@ -30,29 +29,6 @@ _COMMANDS: dict[object, type[Command]] = {
     "cancel": CancelFrame,
     "ping": PingFrame,
 }
-
-
-class Code(IntEnum):
-    """The codes with which this side closes a connection."""
-
-    ENDED = 1000
-    BINARY = 1003
-    TOO_BIG = 1009
-    INTERNAL = 1011
-    DRAINING = 1012
-    BAD_FRAME = 4400
-    UNAUTHENTICATED = 4401
-    UNKNOWN_RUN = 4404
-    SLOW = 4408
-
-
-class Violation(Exception):
-    """The client broke the protocol: the connection is closed with `code`."""
-
-    def __init__(self, code: Code, reason: str) -> None:
-        """The reason is for the client's developer."""
-        super().__init__(reason)
-        self.code, self.reason = code, reason
 
 
 class Refusal(Exception):
@@ -69,7 +45,7 @@ class Out:
     """What to do: send the frames in order, then close with `code` when there is one."""
 
     frames: tuple[bytes, ...] = ()
-    code: Code | None = None
+    code: CloseCode | None = None
 
 
 def parse_command(text: str) -> Command:
@@ -77,10 +53,10 @@ def parse_command(text: str) -> Command:
     try:
         frame = json_object(text)
     except (BadRequest, InvalidInput) as error:
-        raise Violation(Code.BAD_FRAME, "bad_frame") from error
+        raise Violation(CloseCode.BAD_FRAME, "bad_frame") from error
     model, name = _COMMANDS.get(_plain(frame.get("type"))), frame.get("id")
     if model is None or not isinstance(name, str) or not 0 < len(name) <= 128:
-        raise Violation(Code.BAD_FRAME, "bad_frame")
+        raise Violation(CloseCode.BAD_FRAME, "bad_frame")
     try:
         return model.model_validate(frame)
     except ValidationError as error:
@@ -129,7 +105,7 @@ class Session:
             return Out((_frame({"type": "reset", "epoch": item.epoch, "seq": item.seq}),))
         if item.queued:
             self.to_start, self._wait = True, None
-        return Out((item.frame,) if item.frame else (), Code.ENDED if item.ended else None)
+        return Out((item.frame,) if item.frame else (), CloseCode.ENDED if item.ended else None)
 
 
 def _plain(value: object) -> object:

@@ -15,12 +15,12 @@ from app.live.batch import Batch, Reset
 from app.live.cursor import Cursor
 from app.service import queries
 from app.web import parsing
-from app.web.api.schemas import StreamQuery
 from app.web.auth import credential, current_person
 from app.web.context import context
 from app.web.streams.drain import Drain
-from app.web.streams.permission_check import Recheck
-from app.web.streams.websocket import enter
+from app.web.streams.frames import StreamQuery
+from app.web.streams.permission_check import PermissionCheck
+from app.web.streams.subscription import open_cursor
 
 logger = logging.getLogger(__name__)
 
@@ -36,14 +36,14 @@ def events(run_id: str) -> Response:
     person = current_person()
     position = _position(parsing.query(StreamQuery))
     run = queries.show(context().services, person, run_id)
-    if _told_all(run_id, position):
+    if _is_read_to_the_end(run_id, position):
         return Response(status=204)
-    place, cursor = enter(person, run_id, position)
+    slot, cursor = open_cursor(person, run_id, position)
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    lines = _lines(cursor, context().drain, Recheck(context().services, credential(), run))
+    lines = _lines(cursor, context().drain, PermissionCheck(context().services, credential(), run))
     response = Response(lines, mimetype="text/event-stream", headers=headers)
     response.call_on_close(cursor.close)
-    response.call_on_close(place.release)
+    response.call_on_close(slot.release)
     return response
 
 
@@ -51,19 +51,19 @@ def _position(query: StreamQuery) -> Position:
     return Position.parse(request.headers.get("Last-Event-ID") or query.position)
 
 
-def _told_all(run_id: str, position: Position) -> bool:
+def _is_read_to_the_end(run_id: str, position: Position) -> bool:
     """Say whether nothing will ever follow. A browser connects again after every end, until it is told 204."""
     if position.seq == 0:
         return False
-    standing = context().services.chunks.standing(run_id)
+    standing = context().services.store.log.standing(run_id)
     return standing is not None and standing.ended and position.seq >= standing.seq
 
 
-def _may_go_on(recheck: Recheck) -> bool:
+def _is_still_permitted(permission: PermissionCheck) -> bool:
     """Say whether the watcher may still watch; a database that cannot be reached ends no stream."""
     try:
-        if recheck.due:
-            recheck.person()
+        if permission.due:
+            permission.person()
     except StoreUnavailable as error:
         logger.warning("whether a watcher may still watch was not checked: %s", error)
     except (Unauthenticated, NotFound):
@@ -71,10 +71,10 @@ def _may_go_on(recheck: Recheck) -> bool:
     return True
 
 
-def _lines(cursor: Cursor, drain: Drain, recheck: Recheck) -> Iterator[bytes]:
+def _lines(cursor: Cursor, drain: Drain, permission: PermissionCheck) -> Iterator[bytes]:
     spoken_at = time.monotonic()
     yield b"retry: 1000\n\n"
-    while not drain.begun and _may_go_on(recheck):
+    while not drain.begun and _is_still_permitted(permission):
         item = cursor.next(LOOK_S)
         if item is not None:
             spoken_at = time.monotonic()

@@ -89,7 +89,7 @@ def test_input_for_a_program_that_closed_it_is_dropped():
 
 def test_a_command_is_carried_out_once_and_acknowledged_every_time():
     sent, stdin = [], Stdin(-1)
-    commands = Commands(lambda body: None, stdin, sent.append)
+    commands = Commands(lambda body: None, stdin, sent.append, {})
     for _ in range(3):
         assert commands.obey(Kind.SIGNAL, {"id": "s", "signal": "TERM"}, ended=False) == {"id": "s", "ok": True}
     assert sent == [15]
@@ -98,7 +98,7 @@ def test_a_command_is_carried_out_once_and_acknowledged_every_time():
 
 
 def test_finishing_waits_for_the_end():
-    commands = Commands(lambda body: None, Stdin(-1), lambda number: None)
+    commands = Commands(lambda body: None, Stdin(-1), lambda number: None, {})
     assert commands.obey(Kind.FINISH, {"id": "f"}, ended=False)["ok"] is False
     assert not commands.finished
     assert commands.obey(Kind.FINISH, {"id": "f"}, ended=True)["ok"] is True

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from app.agent import pod
+from app.agent.program.container import left_artefacts
 from app.agent.records import wire_format
 from app.agent.records.wire_format import Kind
 
@@ -307,8 +308,8 @@ def test_a_kernel_that_keeps_no_peak_tells_none(make_pod: Callable[..., Pod]) ->
 
 
 def test_it_says_whether_there_are_artefacts(tmp_path: Path) -> None:
-    assert pod.left_artefacts(str(tmp_path / "missing")) == {}, "the pod has no such folder"
-    assert pod.left_artefacts(str(tmp_path)) == {"artefacts": False}
+    assert left_artefacts(str(tmp_path / "missing")) == {}, "the pod has no such folder"
+    assert left_artefacts(str(tmp_path)) == {"artefacts": False}
     (tmp_path / "empty").touch()
-    assert pod.left_artefacts(str(tmp_path)) == {"artefacts": True}
-    assert pod.left_artefacts(str(tmp_path / "empty")) == {"artefacts": True}, "what cannot be read may be something"
+    assert left_artefacts(str(tmp_path)) == {"artefacts": True}
+    assert left_artefacts(str(tmp_path / "empty")) == {"artefacts": True}, "what cannot be read may be something"

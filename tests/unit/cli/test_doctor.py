@@ -10,7 +10,7 @@ import pytest
 
 from app.cli.commands import doctor
 from app.cli.main import main
-from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.check_result import CheckResult, State
 
 SETTINGS = {
     "PODWIRE_DATABASE_URL": "sqlite://",
@@ -36,8 +36,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:
 def test_each_finding_is_a_line_with_its_advice_below(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], state: State, word: str, code: int
 ) -> None:
-    def found(_: object) -> Iterator[Finding]:
-        yield Finding("quota", state, "it is full", "rules:\n  - more")
+    def found(_: object) -> Iterator[CheckResult]:
+        yield CheckResult("quota", state, "it is full", "rules:\n  - more")
 
     monkeypatch.setattr(doctor, "_cluster", found)
     assert main(["doctor", "--cluster"]) == code

@@ -9,8 +9,8 @@ from app.agent.records.wire_format import Kind
 from app.domain.errors import PodwireError
 from app.domain.ports import Attempt, Record
 from app.launch.kubernetes.api.kube_errors import ApiFailure
-from app.launch.kubernetes.checks.check_result import Finding
-from app.launch.kubernetes.checks.cluster_checks import Patient
+from app.launch.kubernetes.checks.check_result import CheckResult
+from app.launch.kubernetes.checks.cluster_checks import CheckedCluster
 from app.launch.kubernetes.pods.manifest import Shape
 
 Json = dict[str, Any]
@@ -92,7 +92,7 @@ class Launcher:
 WORKS = [(Kind.HEARTBEAT, b"{}"), (Kind.STARTED, b"{}"), (Kind.EXIT, b'{"exit_code": 0, "signal": null, "launch_error": null}')]
 
 
-def patient(cluster: Cluster | ApiFailure, launcher: Launcher, shape: Shape = SHAPE, within_s: float = 5.0) -> Patient:
+def patient(cluster: Cluster | ApiFailure, launcher: Launcher, shape: Shape = SHAPE, within_s: float = 5.0) -> CheckedCluster:
     """Return what `examine` takes; an ApiFailure stands for a cluster that cannot even be connected to."""
 
     def connect() -> Any:
@@ -100,8 +100,8 @@ def patient(cluster: Cluster | ApiFailure, launcher: Launcher, shape: Shape = SH
             raise cluster
         return cluster
 
-    return Patient(connect, shape, launcher.made, within_s)  # type: ignore[arg-type]
+    return CheckedCluster(connect, shape, launcher.made, within_s)  # type: ignore[arg-type]
 
 
-def by_name(findings: list[Finding]) -> dict[str, Finding]:
+def by_name(findings: list[CheckResult]) -> dict[str, CheckResult]:
     return {finding.name: finding for finding in findings}

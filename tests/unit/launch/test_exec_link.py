@@ -18,8 +18,9 @@ from app.domain.ports import Attempt, Record
 from app.domain.runs.spec import RunSpec
 from app.launch.kubernetes.api.kube_api import KubeApi
 from app.launch.kubernetes.api.pod_watch import PodWatch
-from app.launch.kubernetes.link import exec_link
-from app.launch.kubernetes.link.exec_link import CROWDED_PAUSE_S, FEW, FIRST_PAUSE_S, Cluster, ExecLink
+from app.launch.kubernetes.link import exec_session
+from app.launch.kubernetes.link.exec_link import Cluster, ExecLink
+from app.launch.kubernetes.link.exec_session import CROWDED_PAUSE_S, FEW, FIRST_PAUSE_S
 from app.launch.kubernetes.pods.manifest import Shape, pod_name
 from tests.servers import wait_until
 from tests.unit.launch.fake_cluster import Exec, FakeCluster
@@ -51,7 +52,7 @@ def shared(cluster: FakeCluster) -> Cluster:
 @pytest.fixture
 def connect(shared: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., ExecLink]]:
     """Makes links; what the cluster knows is asked for often."""
-    monkeypatch.setattr(exec_link, "LOOK_EVERY_S", 0.1)
+    monkeypatch.setattr(exec_session, "LOOK_EVERY_S", 0.1)
     made: list[ExecLink] = []
 
     def connect(position: int = 0, attempt: Attempt = ATTEMPT) -> ExecLink:
@@ -126,7 +127,7 @@ def test_an_agent_that_cannot_be_reached_is_dialled_ever_more_rarely(
 def test_a_connection_on_which_nobody_answers_is_given_up_later_each_time(
     cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exec_link, "DIAL_WITHIN_S", 0.3)
+    monkeypatch.setattr(exec_session, "DIAL_WITHIN_S", 0.3)
     cluster.mute = True
     cluster.record(Kind.STDOUT, b"one")
     link = connect()
@@ -142,7 +143,7 @@ def test_a_connection_on_which_nobody_answers_is_given_up_later_each_time(
 def test_where_many_agents_are_awaited_each_is_dialled_once_the_cluster_shows_that_it_runs(
     cluster: FakeCluster, connect: Callable[..., ExecLink], shared: Cluster
 ) -> None:
-    shared.awaited.update(range(FEW))
+    shared.shared.awaited.update(range(FEW))
     cluster.pod = pod(status={"phase": "Pending"})
     link = connect()
     for _ in range(3):
@@ -152,14 +153,14 @@ def test_where_many_agents_are_awaited_each_is_dialled_once_the_cluster_shows_th
     began = time.monotonic()
     read(link, Kind.HEARTBEAT)
     assert (len(cluster.dials), cluster.dials[0] < began + CROWDED_PAUSE_S / 2) == (1, True)
-    assert link not in shared.awaited
+    assert shared.shared.awaited == set(range(FEW))
 
 
 def test_a_link_that_is_given_up_awaits_nothing(connect: Callable[..., ExecLink], shared: Cluster) -> None:
     link = connect()
-    assert link in shared.awaited
+    assert len(shared.shared.awaited) == 1
     link.close()
-    assert not shared.awaited
+    assert not shared.shared.awaited
 
 
 def test_commands_wait_for_an_agent_that_is_not_there_yet(cluster: FakeCluster, connect: Callable[..., ExecLink]) -> None:
@@ -214,7 +215,7 @@ def test_what_only_the_cluster_knows_ends_an_attempt_whose_agent_is_gone(
 def test_a_node_that_answers_again_within_its_time_ends_nothing(
     cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(exec_link.LASTING_S, "NodeLost", 0.5)
+    monkeypatch.setitem(exec_session.LASTING_S, "NodeLost", 0.5)
     lost_node = {"conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"}]}
     taken = pod(status={**RUNNING, **lost_node})
     taken["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
@@ -234,7 +235,7 @@ def test_a_node_that_answers_again_within_its_time_ends_nothing(
 def test_a_fault_lasts_from_link_to_link(
     cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(exec_link.LASTING_S, "LaunchFailed", 1.0)
+    monkeypatch.setitem(exec_session.LASTING_S, "LaunchFailed", 1.0)
     waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
     cluster.pod = pod(status={"phase": "Pending", "containerStatuses": [{"name": "agent", "state": waiting}]})
     cluster.refuses = 100_000

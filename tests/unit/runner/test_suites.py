@@ -36,6 +36,7 @@ def test_what_the_chart_has_on_a_cluster_is_tested_once_in_all_and_never_lost() 
     lines = {suite.name: command(suite, "r.xml") for suite in everything.suites}
     assert f"--ignore={CHART_ON_CLUSTER}" in lines["helm"] and CHART_ON_CLUSTER in lines["cluster"]
     assert f"--ignore={CHART_ON_CLUSTER}" not in command(alone.suites[0], "r.xml")
+    assert [suite.on_cluster for suite in read_order([CHART_ON_CLUSTER]).suites] == [True]
 
 
 def test_quick_is_lint_and_what_needs_no_service() -> None:

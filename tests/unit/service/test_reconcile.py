@@ -55,16 +55,16 @@ def services(tmp_path: Path, place: Place) -> Iterator[Services]:
 
 def dispatched(services: Services) -> Run:
     """A run that has left the queue."""
-    services.runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
-    return cast(Run, services.runs.dispatch_next(services.limits))
+    services.store.submissions.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    return cast(Run, services.store.queue.dispatch_next(services.limits))
 
 
 def ended(services: Services, outcome: Outcome, ago_s: float) -> Run:
     """A run that ended so many seconds ago."""
-    runs, run = services.runs, dispatched(services)
-    run = runs.save(run, transition(run, Step.START, runs.now()))
-    after = transition(run, Step.END, runs.now() - ago_s, outcome=outcome)
-    return runs.finish(run, after, None, run.archived)
+    store, run = services.store, dispatched(services)
+    run = store.runs.save(run, transition(run, Step.START, store.leases.now()))
+    after = transition(run, Step.END, store.leases.now() - ago_s, outcome=outcome)
+    return store.runs.finish(run, after, None, run.archived)
 
 
 def test_the_ended_pod_of_a_failed_run_is_kept_for_its_time(services: Services, place: Place) -> None:
@@ -92,8 +92,8 @@ def test_without_the_setting_everything_goes_at_once(services: Services, place: 
 
 
 def test_the_attempts_of_unfinished_runs_are_never_touched(services: Services, place: Place) -> None:
-    run, *_ = services.runs.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
-    services.runs.dispatch_next(services.limits)
+    run, *_ = services.store.submissions.submit(new_run_id(), ANN, RunSpec(command=("x",)), Priority.NORMAL, services.limits)
+    services.store.queue.dispatch_next(services.limits)
     place.attempts = {(run.id, 1): True}
     assert remove_orphans(services) == 0 and place.attempts
 
@@ -127,20 +127,20 @@ def test_only_a_program_that_ended_for_sure_leaves_remains(outcome: Outcome, kep
 
 def told_end(services: Services, run_id: str) -> bool:
     """Say whether the live log ends with the end event that SQL holds."""
-    progress = cast(Run, services.runs.get(run_id)).archived
+    progress = cast(Run, services.store.runs.get(run_id)).archived
     entries = services.log.read(run_id, progress.epoch, progress.seq - 1, 10)
-    return entries == services.chunks.read(run_id, progress.seq - 1, 10) != []
+    return entries == services.store.log.read(run_id, progress.seq - 1, 10) != []
 
 
 def ended_with_event(services: Services, ago_s: float) -> Run:
     """A run whose end is in SQL, and whose watchers were told of its beginning only."""
-    runs, run = services.runs, dispatched(services)
-    now = runs.now() - ago_s
+    store, run = services.store, dispatched(services)
+    now = store.leases.now() - ago_s
     first, last = (Entry(seq, encode(1, seq, now, kind, {})) for seq, kind in ((1, Kind.STATUS), (2, Kind.END)))
     services.log.open(run.id, run.token, 1, 0)
     services.log.append(run.id, run.token, 1, [first])
     after = transition(run, Step.END, now, outcome=FAILED)
-    return runs.finish(run, after, Chunk.pack([first, last], 1, 0, 0, 0), Progress(1, 2, 0, 0))
+    return store.runs.finish(run, after, Chunk.pack([first, last], 1, 0, 0, 0), Progress(1, 2, 0, 0))
 
 
 def test_an_end_that_nobody_lived_to_announce_is_announced(services: Services) -> None:

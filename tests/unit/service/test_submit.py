@@ -15,7 +15,7 @@ from app.store.runs.submissions import Entered
 from tests.unit.supervise.doubles import make_run
 
 
-class RunsThatFailAfterTheCommit:
+class StoreThatFailsAfterTheCommit:
     def __init__(self, may_start: bool) -> None:
         self._may_start = may_start
 
@@ -27,9 +27,10 @@ class RunsThatFailAfterTheCommit:
 
 
 def submitted(may_start: bool) -> Submitted:
+    store = StoreThatFailsAfterTheCommit(may_start)
     services = SimpleNamespace(
         highest_priority=Priority.CRITICAL,
-        runs=RunsThatFailAfterTheCommit(may_start),
+        store=SimpleNamespace(submissions=store, queue=store),
         limits=Limits(),
         spec_limits=SpecLimits({}),
         tracer=NoTracer(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Engine, update
 
@@ -19,17 +19,15 @@ from app.domain.runs.run import Priority, Run
 from app.domain.runs.spec import RunSpec
 from app.live.memory import MemoryEventLog
 from app.live.uses import MemoryUses
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
+from app.store.runs.attempts import Attempts
 from app.store.schema.tables import runs as runs_table
-from app.supervise.artefact_storage import Keeper
+from app.store.store import make_store
+from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.claim import supervise
 from app.supervise.log.archiver import Archiver
 from app.supervise.worker.leases import Leases
-from app.supervise.worker.wakeups import Wakes
-from app.supervise.worker.worker_context import Crew, DatabaseClock
+from app.supervise.worker.wakeups import Wakeups
+from app.supervise.worker.worker_context import DatabaseClock, WorkerContext
 from tests.unit.supervise.doubles import RUN_ID
 
 STARTED = (Wire.STARTED, {"pid": 1})
@@ -118,7 +116,7 @@ class PlayLauncher:
         return self.plays[attempt.number].may_have_begun
 
 
-class MortalRuns(RunStore):
+class MortalAttempts(Attempts):
     """The store as seen by a process that dies before or after one of its writes."""
 
     def __init__(self, engine: Engine, dies: str = "") -> None:
@@ -139,52 +137,46 @@ class Stage:
 
     def __init__(self, engine: Engine, *plays: Play, retries: Retries | None = None, **spec: object) -> None:
         self.engine, self.launcher, self.log = engine, PlayLauncher(*plays), MemoryEventLog()
-        self.runs = RunStore(engine)
-        self.chunks = ChunkStore(engine)
-        self.questions = QuestionStore(engine)
-        self.inputs = InputStore(engine)
+        self.store = make_store(engine, "process")
         self.released: list[None] = []
         self.retries = retries or Retries(3, 4.0)
         self.keep_failed_s = 0.0
-        self.keeper: Keeper | None = None
+        self.artefact_storage: ArtefactStorage | None = None
         whole = RunSpec(**{"command": ("true",), **spec})  # type: ignore[arg-type]
-        self.runs.submit(RUN_ID, ANN, whole, Priority.HIGH, Limits(), secrets=dict.fromkeys(whole.secrets, "s3cret"))
+        self.store.submissions.submit(RUN_ID, ANN, whole, Priority.HIGH, Limits(), secrets=dict.fromkeys(whole.secrets, "s3cret"))
 
-    def crew(self, dies: str = "", launch_within_s: float = 0.0) -> Crew:
-        runs = MortalRuns(self.engine, dies)
-        return Crew(
+    def context(self, dies: str = "", launch_within_s: float = 0.0) -> WorkerContext:
+        store = replace(self.store, attempts=MortalAttempts(self.engine, dies))
+        return WorkerContext(
             process_id="process",
             lease_s=20,
             max_questions=10,
-            runs=runs,
-            chunks=self.chunks,
-            questions=self.questions,
-            inputs=self.inputs,
+            store=store,
             log=self.log,
             uses=MemoryUses(),
             launcher=self.launcher,
-            leases=Leases(runs, "process", 20, 5),
+            leases=Leases(store.leases, "process", 20, 5),
             archiver=Archiver(),
-            wakes=Wakes(),
-            clock=DatabaseClock(runs.now),
+            wakeups=Wakeups(),
+            clock=DatabaseClock(store.leases.now),
             on_release=lambda: self.released.append(None),
             retries=self.retries,
             launch_within_s=launch_within_s,
             keep_failed_s=self.keep_failed_s,
-            keeper=self.keeper,
+            artefact_storage=self.artefact_storage,
         )
 
     def play(self, *deaths: str, launch_within_s: float = 0.0) -> Run:
         """Dispatch what is in the queue, wait or not, and supervise it, with a process that dies for each of `deaths`."""
         if self.run.not_before is not None:
             self.change(not_before=0.0)
-        self.runs.dispatch_next(Limits())
+        self.store.queue.dispatch_next(Limits())
         for dies in deaths:
             try:
-                supervise(self.crew(dies), RUN_ID)
+                supervise(self.context(dies), RUN_ID)
             except Killed:
                 self.change(lease_until=0.0)
-        supervise(self.crew(launch_within_s=launch_within_s), RUN_ID)
+        supervise(self.context(launch_within_s=launch_within_s), RUN_ID)
         return self.run
 
     def change(self, **columns: object) -> None:
@@ -193,14 +185,14 @@ class Stage:
 
     @property
     def run(self) -> Run:
-        run = self.runs.get(RUN_ID)
+        run = self.store.runs.get(RUN_ID)
         assert run is not None
         return run
 
     @property
     def events(self) -> list[dict[str, object]]:
         """The archived log."""
-        entries = self.chunks.read(RUN_ID, 0, 10_000)
+        entries = self.store.log.read(RUN_ID, 0, 10_000)
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
         return [json.loads(entry.payload) for entry in entries]
 
@@ -211,7 +203,7 @@ class Stage:
 
     @property
     def attempts(self) -> list[AttemptPart]:
-        return self.runs.former_attempts(RUN_ID)
+        return self.store.attempts.former_attempts(RUN_ID)
 
 
 def outputs(events: list[dict[str, object]]) -> list[tuple[object, object]]:

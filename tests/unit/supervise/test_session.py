@@ -13,7 +13,18 @@ from app.domain.runs.events import Kind
 from app.domain.runs.lifecycle import Step
 from app.domain.runs.question import Asked, Question, QuestionKind, QuestionState
 from app.domain.runs.run import Reason, Run, Status
-from app.supervise.session import Ask, End, HoldUp, Move, Session, Tell, Write, answer_fields, question_fields, reply_body
+from app.supervise.session import (
+    AskQuestion,
+    ChangeStatus,
+    End,
+    HeldUp,
+    SendCommand,
+    Session,
+    WriteEvent,
+    answer_fields,
+    question_fields,
+    reply_body,
+)
 from tests.unit.supervise.doubles import make_run
 
 
@@ -34,20 +45,20 @@ def running(**changes: object) -> Run:
 def test_output_carries_its_offset_in_the_run() -> None:
     session = Session(running(), offset=1000)
     first, second = (session.record(record(Wire.STDERR, data, 20))[0] for data in (b"abc", b"\xff"))
-    assert first == Write(Kind.OUTPUT, {"stream": "stderr", "offset": 1000, "text": "abc"}, 5.0, 20, 3)
-    assert isinstance(second, Write) and second.fields["offset"] == 1003 and "base64" in second.fields
+    assert first == WriteEvent(Kind.OUTPUT, {"stream": "stderr", "offset": 1000, "text": "abc"}, 5.0, 20, 3)
+    assert isinstance(second, WriteEvent) and second.fields["offset"] == 1003 and "base64" in second.fields
 
 
 def test_started_moves_a_starting_run_once() -> None:
-    assert Move(Step.START) in Session(make_run(), 0).record(record(Wire.STARTED, {"pid": 1}))
-    assert [type(a) for a in Session(running(), 0).record(record(Wire.STARTED, {"pid": 1}))] == [Write]
+    assert ChangeStatus(Step.START) in Session(make_run(), 0).record(record(Wire.STARTED, {"pid": 1}))
+    assert [type(a) for a in Session(running(), 0).record(record(Wire.STARTED, {"pid": 1}))] == [WriteEvent]
 
 
 def test_what_a_start_waits_for_is_kept_when_it_changes() -> None:
     quota = record(Wire.HELD, {"why": "quota"})
-    assert Session(make_run(), 0).record(quota) == [HoldUp("quota")]
+    assert Session(make_run(), 0).record(quota) == [HeldUp("quota")]
     assert Session(make_run(held_up="quota"), 0).record(quota) == []
-    assert Session(make_run(held_up="quota"), 0).record(record(Wire.HELD, {"why": None})) == [HoldUp(None)]
+    assert Session(make_run(held_up="quota"), 0).record(record(Wire.HELD, {"why": None})) == [HeldUp(None)]
     assert Session(running(), 0).record(quota) == [], "what has started waits for nothing"
 
 
@@ -71,8 +82,8 @@ def test_a_cancelled_run_is_asked_then_killed_then_given_up() -> None:
     run = running(cancel_requested_at=10.0, cancelled_by="ann")
     session = Session(running(), 0)
     move, term = session.watch(run, 10.0)
-    assert move == Move(Step.STOP, Reason.CANCELLED_BY_USER)
-    assert isinstance(term, Tell) and term.body["signal"] == "TERM"
+    assert move == ChangeStatus(Step.STOP, Reason.CANCELLED_BY_USER)
+    assert isinstance(term, SendCommand) and term.body["signal"] == "TERM"
     session.run = running(status=Status.STOPPING, stopping_since=10.0, stop_reason=Reason.CANCELLED_BY_USER, cancelled_by="ann")
     assert signals(session.watch(run, 15.0)) == ["TERM"]
     assert signals(session.watch(run, 20.0)) == ["KILL"]
@@ -95,17 +106,17 @@ def test_a_cancelled_run_that_cannot_have_begun_is_given_no_grace(
     assert [(end.outcome.status, end.outcome.message, end.never_began) for end in ends] == (
         [(Status.CANCELLED, "Cancelled by ann.", True)] if at_once else []
     )
-    assert (Move(Step.STOP, Reason.CANCELLED_BY_USER) in actions) is not at_once
+    assert (ChangeStatus(Step.STOP, Reason.CANCELLED_BY_USER) in actions) is not at_once
 
 
 def test_an_admin_who_cancels_anothers_run_is_named() -> None:
     row = running(cancel_requested_at=1.0, cancelled_by="root")
-    assert Session(running(), 0).watch(row, 2.0)[0] == Move(Step.STOP, Reason.CANCELLED_BY_ADMIN)
+    assert Session(running(), 0).watch(row, 2.0)[0] == ChangeStatus(Step.STOP, Reason.CANCELLED_BY_ADMIN)
 
 
 def test_the_timeout_stops_a_running_run_but_not_a_waiting_one() -> None:
     assert Session(running(), 0).watch(running(), 99.0) == []
-    assert Session(running(), 0).watch(running(), 101.0)[0] == Move(Step.STOP, Reason.RUN_TIMEOUT)
+    assert Session(running(), 0).watch(running(), 101.0)[0] == ChangeStatus(Step.STOP, Reason.RUN_TIMEOUT)
     waiting = running(status=Status.WAITING, waiting_since=50.0)
     assert Session(waiting, 0).watch(waiting, 101.0) == []
     stopping = running(status=Status.STOPPING, stopping_since=101.0, stop_reason=Reason.RUN_TIMEOUT)
@@ -138,20 +149,20 @@ def test_an_end_that_the_place_of_execution_names(record: dict[str, object], sta
 def test_a_question_is_asked_and_a_malformed_one_refused_visibly() -> None:
     session = Session(running(), 0)
     (ask,) = session.record(record(Wire.QUESTION, {"number": 1, "text": "Go?", "kind": "confirm"}, 33))
-    assert isinstance(ask, Ask) and (ask.asked.text, ask.spool) == ("Go?", 33)
+    assert isinstance(ask, AskQuestion) and (ask.asked.text, ask.spool) == ("Go?", 33)
     tell, notice = session.record(record(Wire.QUESTION, {"number": 2, "text": "", "kind": "choice"}, 44))
-    assert isinstance(tell, Tell) and tell.body["state"] == "refused"
-    assert isinstance(notice, Write) and notice.spool == 44
+    assert isinstance(tell, SendCommand) and tell.body["state"] == "refused"
+    assert isinstance(notice, WriteEvent) and notice.spool == 44
 
 
 def test_waiting_follows_the_number_of_open_questions() -> None:
-    assert Session(running(), 0).waits(2) == [Move(Step.WAIT)]
+    assert Session(running(), 0).waits(2) == [ChangeStatus(Step.WAIT)]
     assert Session(running(), 0).waits(0) == []
-    assert Session(running(status=Status.WAITING), 0).waits(0) == [Move(Step.RESUME)]
+    assert Session(running(status=Status.WAITING), 0).waits(0) == [ChangeStatus(Step.RESUME)]
 
 
 def signals(actions: list[object]) -> list[object]:
-    return [action.body["signal"] for action in actions if isinstance(action, Tell)]
+    return [action.body["signal"] for action in actions if isinstance(action, SendCommand)]
 
 
 def test_a_secret_shows_in_no_event_neither_as_answer_nor_as_default() -> None:

@@ -21,16 +21,10 @@ from app.live.hub import Hub
 from app.live.memory import MemoryEventLog, MemoryNudges
 from app.live.uses import MemoryUses
 from app.service.services import Services
-from app.store.accounts.users import UserStore
-from app.store.artefacts.artefacts import ArtefactStore
 from app.store.artefacts.workspaces import Workspaces
-from app.store.counters import Counters
 from app.store.engine import make_engine
-from app.store.log.chunks import ChunkStore
-from app.store.runs.inputs import InputStore
-from app.store.runs.questions import QuestionStore
-from app.store.runs.runs import RunStore
 from app.store.schema.migrate import migrate
+from app.store.store import make_store
 from app.web.factory import create_app
 from config.settings import Settings
 
@@ -98,13 +92,7 @@ def make_services(settings: Settings, publisher: Publishing, limits: Limits) -> 
     engine = make_engine(settings.database_url)
     return Services(
         process_id="process",
-        runs=RunStore(engine),
-        artefacts=ArtefactStore(engine),
-        chunks=ChunkStore(engine),
-        questions=QuestionStore(engine),
-        inputs=InputStore(engine),
-        users=UserStore(engine),
-        counters=Counters(engine, "process"),
+        store=make_store(engine, "process"),
         log=MemoryEventLog(),
         uses=MemoryUses(),
         nudges=MemoryNudges(),
@@ -135,8 +123,8 @@ class Site:
         self.people: dict[str, Person] = {}
         self.tokens: dict[str, str] = {}
         for name, role in (("ann", Role.USER), ("bob", Role.USER), ("root", Role.ADMIN)):
-            self.people[name] = self.services.users.create_user(name, role)
-            self.tokens[name], _ = self.services.users.create_token(self.people[name].id, "test")
+            self.people[name] = self.services.store.users.create_user(name, role)
+            self.tokens[name], _ = self.services.store.users.create_token(self.people[name].id, "test")
 
     def client(self, name: str | None = "ann") -> FlaskClient:
         client = self.app.test_client()

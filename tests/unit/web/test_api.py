@@ -15,7 +15,7 @@ from app.domain.runs.question import parse_asked
 from app.domain.runs.run import Progress
 from app.domain.runs.spec import SpecLimits
 from app.store.log.chunks import Chunk
-from app.web.api.schemas import run_request
+from app.web.api.runs.requests import run_request
 from tests.unit.web.doubles import Site
 
 ABSENT = "r" + "a" * 19
@@ -59,7 +59,7 @@ def test_secrets_are_named_and_never_shown(site: Site) -> None:
     shown = [site.client().get(path).text for path in (f"/v1/runs/{run['id']}", "/v1/runs", "/v1/queue")]
     assert run["spec"]["env"] == {"A": "1", "B": "2"} and run["spec"]["secrets"] == ["KEY"]
     assert not any("s3cret" in text for text in shown)
-    assert site.services.runs.secrets(run["id"]) == {"KEY": "s3cret"}
+    assert site.services.store.secrets.secrets(run["id"]) == {"KEY": "s3cret"}
 
 
 @pytest.mark.parametrize("wrong", [5, None, {"secret": True}, {"value": 5}, {"value": "x", "secret": 1}, {"value": "x", "y": 1}])
@@ -189,14 +189,14 @@ def test_queue_priority_and_cancel(site: Site) -> None:
 
 
 def _write(site: Site, run_id: str, data: bytes) -> None:
-    run = site.services.runs.claim(run_id, "process", 20)
+    run = site.services.store.leases.claim(run_id, "process", 20)
     if run is None:
         raise AssertionError("not claimed")
     half = len(data) // 2
     parts = [(1, 0, data[:half]), (2, half, data[half:])]
     entries = [Entry(seq, encode(1, seq, 1.0, Kind.OUTPUT, output_fields("stdout", at, part))) for seq, at, part in parts]
     chunk = Chunk.pack(entries, 1, 0, len(data), 0)
-    site.services.chunks.archive(run_id, run.token, chunk, Progress(1, 2, len(data), 0))
+    site.services.store.log.archive(run_id, run.token, chunk, Progress(1, 2, len(data), 0))
 
 
 @pytest.mark.parametrize(
@@ -238,11 +238,11 @@ def test_output_is_served_in_ranges(tmp_path: Any, asked: str | None, status: in
 def test_a_question_is_answered_once_and_a_secret_is_never_shown(tmp_path: Any) -> None:
     site = Site(tmp_path, Limits(10, 10, 10, 10))
     run_id = site.submit()["id"]
-    run = site.services.runs.claim(run_id, "process", 20)
+    run = site.services.store.leases.claim(run_id, "process", 20)
     assert run is not None
     for number, kind in ((1, "number"), (2, "secret")):
         asked = parse_asked({"number": number, "text": "?", "kind": kind})
-        site.services.questions.ask(run_id, run.token, 1, asked, 10)
+        site.services.store.questions.ask(run_id, run.token, 1, asked, 10)
     client, address = site.client(), f"/v1/questions/{run_id}-1-1/answer"
     assert len(client.get("/v1/questions").get_json()["items"]) == 2
     assert site.client("bob").get("/v1/questions").get_json()["items"] == []
@@ -328,13 +328,13 @@ def test_a_lost_database_is_503_and_a_bug_is_500_without_details(site: Site, mon
     def broken(*args: object) -> None:
         raise RuntimeError("the password is swordfish")
 
-    monkeypatch.setattr(type(site.services.users), "person_of_token", lost)
-    monkeypatch.setattr(type(site.services.runs), "now", lost)
+    monkeypatch.setattr(type(site.services.store.users), "person_of_token", lost)
+    monkeypatch.setattr(type(site.services.store.leases), "now", lost)
     answer = site.client().get("/v1/runs")
     assert (answer.status_code, answer.get_json()["code"]) == (503, "store_unavailable") and answer.headers["Retry-After"]
     assert site.client().get("/readyz").status_code == 503
     assert site.client().get("/livez").status_code == 200
-    monkeypatch.setattr(type(site.services.users), "person_of_token", broken)
+    monkeypatch.setattr(type(site.services.store.users), "person_of_token", broken)
     answer = site.client().get("/v1/runs")
     assert answer.status_code == 500 and "swordfish" not in answer.text and answer.get_json()["incident"]
 

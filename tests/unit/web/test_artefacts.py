@@ -33,9 +33,9 @@ def change(site: Site, statement: str, **values: object) -> None:
 
 def keep(site: Site, names: list[str], data: bytes = b"0123456789", attempt: int = 1, message: str = "") -> str:
     """Make a run of Ann's that has ended and left these files."""
-    run_id = site.submit()["id"] if attempt == 1 else site.services.runs.list(None)[0].id
+    run_id = site.submit()["id"] if attempt == 1 else site.services.store.runs.list(None)[0].id
     change(site, "UPDATE runs SET status = 'running', token = 1, attempt = :n, started_at = 1 WHERE id = :r", r=run_id, n=attempt)
-    run = site.services.runs.get(run_id)
+    run = site.services.store.runs.get(run_id)
     assert run and site.services.workspaces
     files = [Artefact(number, name, len(data), 1.5) for number, name in enumerate(names, 1)]
     with site.services.workspaces.draft(folder_of(run), attempt, 1) as draft:
@@ -43,11 +43,11 @@ def keep(site: Site, names: list[str], data: bytes = b"0123456789", attempt: int
             draft.begin(file.number, file.name)
             draft.write(data)
         draft.end()
-    holding, _ = site.services.artefacts.begin(run, 10.0)
+    holding, _ = site.services.store.artefacts.begin(run, 10.0)
     kept = replace(
         holding, state=ArtefactState.KEPT, storage=site.services.workspaces.storage_id(), files=len(files), message=message
     )
-    site.services.artefacts.settle(run, replace(kept, size_bytes=len(data) * len(files)), files)
+    site.services.store.artefacts.settle(run, replace(kept, size_bytes=len(data) * len(files)), files)
     end = "status = 'succeeded', reason = 'Completed', message = 'Done.', ended_at = created_at + 10"
     change(site, f"UPDATE runs SET {end} WHERE id = :r", r=run_id)
     return run_id

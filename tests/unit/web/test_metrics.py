@@ -48,10 +48,10 @@ def test_a_thousand_people_and_runs_make_no_series_more(tmp_path) -> None:  # ty
         person = Person(f"u-{number}", f"person {number}")
         priority = list(Priority)[number % 5]
         accepted = submit(site.services, person, RunSpec(command=("true",)), priority).run
-        run = site.services.runs.claim(accepted.id, f"p-{number}", 60.0)
+        run = site.services.store.leases.claim(accepted.id, f"p-{number}", 60.0)
         assert run
         outcome = Outcome(Status.FAILED, reasons[number % len(reasons)], "")
-        site.services.runs.finish(run, transition(run, Step.END, 1.0, outcome=outcome), None, run.archived)
+        site.services.store.runs.finish(run, transition(run, Step.END, 1.0, outcome=outcome), None, run.archived)
         site.client(None).get(f"/v1/runs/{accepted.id}")
     after = scrape(site)
     added = {name for name, _ in set(after.values) - before}
@@ -83,6 +83,6 @@ def test_without_the_database_there_are_no_numbers(site: Site, monkeypatch: pyte
     def broken(*_: object) -> None:
         raise StoreUnavailable()
 
-    monkeypatch.setattr(type(site.services.counters), "counts", broken)
+    monkeypatch.setattr(type(site.services.store.counters), "counts", broken)
     answer = site.client(None).get("/metrics")
     assert answer.status_code == 503 and answer.get_json()["code"] == "store_unavailable"

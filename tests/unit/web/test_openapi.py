@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from app.web.api.openapi import ROUTES, document
+from app.web.openapi import ROUTES, document
 from tests.unit.web.doubles import Site
 
 

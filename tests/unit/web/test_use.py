@@ -9,7 +9,7 @@ from app.domain.runs.evidence import Evidence
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
 from app.domain.runs.usage import Use
-from app.web.api.resources import evidence_resource
+from app.web.api.runs.resources import evidence_resource
 from tests.unit.web.doubles import Site
 
 USE = Use(attempt=1, at=1700000000.25, memory_bytes=100, peak_memory_bytes=200, cpu_seconds=1.5, cpu_cores=0.25)
@@ -18,12 +18,12 @@ DIGEST = "docker.io/library/python@sha256:" + "ab" * 32
 
 def running(site: Site) -> Run:
     run_id = site.submit(memory="64Mi")["id"]
-    site.services.runs.dispatch_next(Limits(100, 10, 100, 10))
-    claimed = site.services.runs.claim(run_id, "p1", 60)
+    site.services.store.queue.dispatch_next(Limits(100, 10, 100, 10))
+    claimed = site.services.store.leases.claim(run_id, "p1", 60)
     assert claimed is not None
     known = Evidence(1, "node1", DIGEST, started=claimed.created_at + 1)
-    started = replace(transition(claimed, Step.START, site.services.runs.now()), evidence=known)
-    return site.services.runs.save(claimed, started)
+    started = replace(transition(claimed, Step.START, site.services.store.leases.now()), evidence=known)
+    return site.services.store.runs.save(claimed, started)
 
 
 def test_what_a_run_uses_is_shown_while_it_runs(site: Site) -> None:
@@ -47,7 +47,9 @@ def test_evidence_stays_and_the_last_reading_does_not(site: Site) -> None:
     run = running(site)
     site.services.uses.put(run.id, USE)
     outcome = Outcome(Status.SUCCEEDED, Reason.COMPLETED, "Done.", 0)
-    site.services.runs.finish(run, transition(run, Step.END, site.services.runs.now(), outcome=outcome), None, Progress())
+    site.services.store.runs.finish(
+        run, transition(run, Step.END, site.services.store.leases.now(), outcome=outcome), None, Progress()
+    )
     shown = site.client().get(f"/v1/runs/{run.id}").get_json()
     assert shown["use"] is None
     evidence = shown["evidence"]

@@ -27,15 +27,15 @@ HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 def running(site: Site, **fields: object) -> Run:
     """A run of Ann's that a supervisor holds."""
     run_id = site.submit(**fields)["id"]
-    site.services.runs.dispatch_next(Limits(100, 10, 100, 10))
-    claimed = site.services.runs.claim(run_id, "p1", 60)
+    site.services.store.queue.dispatch_next(Limits(100, 10, 100, 10))
+    claimed = site.services.store.leases.claim(run_id, "p1", 60)
     if claimed is None:
         raise AssertionError("the run could not be claimed")
-    return site.services.runs.save(claimed, transition(claimed, Step.START, site.services.runs.now()))
+    return site.services.store.runs.save(claimed, transition(claimed, Step.START, site.services.store.leases.now()))
 
 
 def ask(site: Site, run: Run, number: int = 1, **fields: object) -> str:
-    stored, _ = site.services.questions.ask(
+    stored, _ = site.services.store.questions.ask(
         run.id, run.token, 1, parse_asked({"number": number, "text": "Really?", **fields}), 10
     )
     return stored.id
@@ -56,7 +56,7 @@ def test_the_form_makes_a_run_and_the_same_form_makes_no_second(site: Site, ann:
     }
     first = ann.client.post("/new", data=fields)
     assert first.status_code == 303
-    run = site.services.runs.get(first.location.rsplit("/")[-1])
+    run = site.services.store.runs.get(first.location.rsplit("/")[-1])
     assert run is not None and run.owner_id == site.people["ann"].id and run.priority == "high"
     spec = run.spec
     assert (spec.script, spec.language, spec.args) == ("print(1)\nprint(2)", "python", ("a", "b c"))
@@ -80,20 +80,20 @@ def test_the_form_makes_a_run_and_the_same_form_makes_no_second(site: Site, ann:
 
 def test_a_command_takes_the_place_of_a_script(site: Site, ann: Browser) -> None:
     answer = ann.send("/new", "/new", kind="command", command="echo 'a b'", script="left over")
-    run = site.services.runs.get(answer.location.rsplit("/")[-1])
+    run = site.services.store.runs.get(answer.location.rsplit("/")[-1])
     assert run is not None and run.spec.command == ("echo", "a b") and run.spec.script is None
 
 
 def test_what_is_tried_again_is_ticked_in_the_form(site: Site, ann: Browser) -> None:
     fields = {"script": "exit 1", "language": "bash", "max_attempts": "4", "retry.NodeLost": "1", "retry.OOMKilled": "1"}
     answer = ann.send("/new", "/new", **fields)
-    run = site.services.runs.get(answer.location.rsplit("/")[-1])
+    run = site.services.store.runs.get(answer.location.rsplit("/")[-1])
     assert run is not None and run.spec.retry == Retry(4, ("NodeLost", "OOMKilled"))
     again = Forms(ann.get(f"/new?from={run.id}").text).found["/new"]
     ticked = {name for name in again if name.startswith("retry.")}
     assert (again["max_attempts"], ticked) == ("4", {"retry.NodeLost", "retry.OOMKilled"})
     plain = ann.send("/new", "/new", script="exit 1", language="bash").location
-    kept = site.services.runs.get(plain.rsplit("/")[-1])
+    kept = site.services.store.runs.get(plain.rsplit("/")[-1])
     assert kept is not None and kept.spec.retry is None
     for wrong, said in (("many", "is not a whole number"), ("11", "must lie between 1 and 10")):
         refused = ann.send("/new", "/new", script="exit 1", language="bash", max_attempts=wrong)
@@ -118,7 +118,7 @@ def test_uploaded_files_are_kept_over_a_fault(site: Site, ann: Browser) -> None:
     assert faulty.status_code == 422 and "raw.bin is not UTF-8 text" in faulty.text and 'id="script-problem"' in faulty.text
     kept = Forms(faulty.text).found["/new"]
     answer = ann.client.post("/new", data={**kept, "script": "cat data.csv", "language": "bash"})
-    run = site.services.runs.get(answer.location.rsplit("/")[-1])
+    run = site.services.store.runs.get(answer.location.rsplit("/")[-1])
     assert run is not None and dict(run.spec.files) == {"data.csv": "x,y\n1,2\n"}
 
 
@@ -133,9 +133,9 @@ def test_secrets_never_go_back_to_the_browser(site: Site, ann: Browser) -> None:
         assert 'id="secrets-problem"' in faulty.text and 'id="env-problem"' not in faulty.text, wrong
     answer = ann.send("/new", "/new", script="x", env="A=1", secrets="KEY=s3cret=")
     run_id = answer.location.rsplit("/")[-1]
-    run = site.services.runs.get(run_id)
+    run = site.services.store.runs.get(run_id)
     assert run is not None and (dict(run.spec.env), run.spec.secrets) == ({"A": "1"}, ("KEY",))
-    assert site.services.runs.secrets(run_id) == {"KEY": "s3cret="}
+    assert site.services.store.secrets.secrets(run_id) == {"KEY": "s3cret="}
     pages = [ann.get(f"/runs/{run_id}").text, ann.get("/runs").text, ann.get(f"/new?from={run_id}").text]
     assert not any("s3cret" in text for text in pages)
     assert "<dt>Secrets</dt><dd>KEY</dd>" in pages[0]
@@ -154,10 +154,10 @@ def test_the_attempts_of_a_run_are_told_apart(site: Site, ann: Browser) -> None:
     outcome = Outcome(Status.FAILED, Reason.NODE_LOST, HOSTILE)
     events = [(Kind.OUTPUT, output_fields("stdout", 0, b"first\n")), (Kind.STATUS, {"status": "queued", "attempt": 2})]
     entries = [Entry(seq, encode(1, seq, 1.0, kind, fields)) for seq, (kind, fields) in enumerate(events, 1)]
-    now = site.services.runs.now()
+    now = site.services.store.leases.now()
     part = replace(all_attempts(run, ())[0], ended_at=now, outcome=outcome, last_seq=2, last_offset=6)
     after = transition(run, Step.RETRY, now, wait_s=60.0)
-    assert site.services.runs.retry(run, after, part, Chunk.pack(entries, 1, 0, 6, 9), Progress(1, 2, 6, 9))
+    assert site.services.store.attempts.retry(run, after, part, Chunk.pack(entries, 1, 0, 6, 9), Progress(1, 2, 6, 9))
     text = ann.get(f"/runs/{run.id}").text
     assert "attempt 2 of 3 in about 60 s: NodeLost" in text and "Attempt 1: <b>NodeLost.</b>" in text and HOSTILE not in text
     assert f"/v1/runs/{run.id}/output?attempt=1" in text and "output?attempt=2" not in text
@@ -190,7 +190,7 @@ def test_an_image_is_asked_for_where_runs_have_one(folder: Path) -> None:
     assert missing.status_code == 422 and 'id="image-problem"' in missing.text
     answer = bob.send("/new", "/new", script="1", image=" mine/tool:1 ")
     run_id = answer.location.rsplit("/")[-1]
-    run = site.services.runs.get(run_id)
+    run = site.services.store.runs.get(run_id)
     assert run is not None and run.spec.image == "mine/tool:1"
     assert Forms(bob.get(f"/new?from={run_id}").text).found["/new"]["image"] == "mine/tool:1"
 
@@ -279,7 +279,7 @@ def test_a_question_is_answered_with_a_plain_form(
     wrong = ann.send(page, action, **dict.fromkeys(sent, "nonsense")) if asked["kind"] not in ("text",) else None
     assert wrong is None or wrong.status_code == 422
     assert ann.send(page, action, **sent).location == page
-    stored = site.services.questions.get(question)
+    stored = site.services.store.questions.get(question)
     assert stored is not None and stored.value == value and stored.answered_by == "ann"
     assert action not in ann.get(page).text and "Answered by ann" in ann.get(page).text
 
@@ -309,7 +309,7 @@ def test_input_reaches_a_run_that_reads_it(site: Site, ann: Browser) -> None:
     page = f"/runs/{run.id}"
     ann.send(page, f"{page}/input", data="hello")
     ann.send(page, f"{page}/input", eof="1")
-    assert [(item.data, item.eof) for item in site.services.inputs.undelivered(run.id)] == [("hello\n", False), ("", True)]
+    assert [(item.data, item.eof) for item in site.services.store.inputs.undelivered(run.id)] == [("hello\n", False), ("", True)]
 
 
 def test_output_is_shown_as_text_only(site: Site, ann: Browser) -> None:
@@ -317,7 +317,7 @@ def test_output_is_shown_as_text_only(site: Site, ann: Browser) -> None:
     data = ("\x1b[31mred\x1b[0m 10%\r20%\n" + HOSTILE + "\n").encode()
     entry = Entry(1, encode(1, 1, 0.0, Kind.OUTPUT, output_fields("stdout", 0, data)))
     chunk = Chunk.pack([entry], 1, 0, len(data), 0)
-    site.services.chunks.archive(run.id, run.token, chunk, Progress(1, 1, len(data), 0))
+    site.services.store.log.archive(run.id, run.token, chunk, Progress(1, 1, len(data), 0))
     ask(site, run, kind="choice", choices=[HOSTILE, "b"], text=HOSTILE)
     for path in (f"/runs/{run.id}", "/", "/queue", "/questions", f"/new?from={run.id}"):
         page = ann.get(path).text
@@ -345,13 +345,13 @@ def test_nul_characters_are_refused_everywhere(site: Site, ann: Browser) -> None
 def test_a_token_is_made_shown_once_and_revoked(site: Site, ann: Browser) -> None:
     made = ann.send("/account", "/account/tokens", name="laptop", days="")
     plain = made.text.split('value="pw_')[1].split('"')[0]
-    assert made.status_code == 201 and site.services.users.person_of_token("pw_" + plain) == site.people["ann"]
+    assert made.status_code == 201 and site.services.store.users.person_of_token("pw_" + plain) == site.people["ann"]
     page = ann.get("/account").text
     assert plain not in page and "laptop" in page
-    token = next(token for token in site.services.users.list_tokens(site.people["ann"].id) if token.name == "laptop")
+    token = next(token for token in site.services.store.users.list_tokens(site.people["ann"].id) if token.name == "laptop")
     ann.send("/account", f"/account/tokens/{token.id}/revoke")
-    assert site.services.users.person_of_token("pw_" + plain) is None
-    bobs = site.services.users.list_tokens(site.people["bob"].id)[0]
+    assert site.services.store.users.person_of_token("pw_" + plain) is None
+    bobs = site.services.store.users.list_tokens(site.people["bob"].id)[0]
     csrf = Forms(ann.get("/account").text).found["/sign-out"]["csrf_token"]
     assert ann.client.post(f"/account/tokens/{bobs.id}/revoke", data={"csrf_token": csrf}).status_code == 404
 
@@ -362,7 +362,7 @@ def test_an_admin_adds_a_user_who_signs_in_by_link(site: Site, root: Browser) ->
     eve = Browser(site)
     assert eve.get(f"/sign-in/link/{link}").location == "/"
     assert root.send("/admin/users", "/admin/users", name="eve", role="user").status_code == 409
-    person = site.services.users.by_name("eve")
+    person = site.services.store.users.by_name("eve")
     assert person is not None
     root.send("/admin/users", f"/admin/users/{person.person.id}/role")
     assert eve.get("/admin/users").status_code == 200
@@ -379,7 +379,7 @@ def test_only_admins_manage_users(site: Site, ann: Browser) -> None:
     for action in ("/admin/users", *(f"/admin/users/{bob}/{what}" for what in ("link", "role", "disabled"))):
         answer = ann.client.post(action, data={"csrf_token": csrf, "name": "x", "role": "admin", "disabled": "1"})
         assert answer.status_code == 403, action
-    assert len(site.services.users.list()) == 3
+    assert len(site.services.store.users.list()) == 3
 
 
 def test_an_admin_sets_limits_changes_them_and_gives_the_defaults_back(site: Site, root: Browser) -> None:
@@ -394,11 +394,11 @@ def test_an_admin_sets_limits_changes_them_and_gives_the_defaults_back(site: Sit
     kept = ("scope", "pending", "active", "queue_length", "weight", "group")
     assert [form[name] for name in kept] == ["owner:ann", "7", "", "", "3", "red"]
     root.send("/admin/limits?scope=owner:ann", "/admin/limits", weight="")
-    set_now = {str(item.scope): item.limits for item in site.services.runs.list_limits()}
+    set_now = {str(item.scope): item.limits for item in site.services.store.limits.list_limits()}
     assert (set_now["owner:ann"].weight, set_now["owner:ann"].pending) == (None, 7)
     root.send("/admin/limits", "/admin/limits/clear", scope="owner:ann")
     assert "<code>owner:ann</code>" not in root.get("/admin/limits").text
-    record = site.services.runs.changes(limit=10)
+    record = site.services.store.audit.changes(limit=10)
     assert [(change.by, change.subject, change.after) for change in record] == [
         ("root", "owner:ann", None),
         ("root", "owner:ann", "pending 7, group red"),
@@ -428,7 +428,7 @@ def test_only_admins_see_and_change_limits(site: Site, ann: Browser) -> None:
     for action in ("/admin/limits", "/admin/limits/clear"):
         answer = ann.client.post(action, data={"csrf_token": csrf, "scope": "owner:ann", "pending": "1000"})
         assert answer.status_code == 403
-    assert site.services.runs.list_limits() == []
+    assert site.services.store.limits.list_limits() == []
 
 
 def test_a_run_shows_what_it_uses_and_afterwards_what_it_used(site: Site, ann: Browser) -> None:
@@ -442,8 +442,8 @@ def test_a_run_shows_what_it_uses_and_afterwards_what_it_used(site: Site, ann: B
     assert "<h1" not in ann.get(part).text, "the part alone"
     outcome = Outcome(Status.FAILED, Reason.OOM_KILLED, "Too much.", None, "SIGKILL", 412 * 1024**2, 3.2)
     known = Evidence(1, "node<1>", "docker.io/library/python@sha256:" + "ab" * 32)
-    ended = replace(transition(run, Step.END, site.services.runs.now(), outcome=outcome), evidence=known)
-    site.services.runs.finish(run, ended, None, Progress())
+    ended = replace(transition(run, Step.END, site.services.store.leases.now(), outcome=outcome), evidence=known)
+    site.services.store.runs.finish(run, ended, None, Progress())
     text = ann.get(page).text
     assert "Peak memory 412 MiB of 512 MiB (80 %), 3.2 s CPU, on node&lt;1&gt;, image python@sha256:abababababab" in text
     assert "<progress" not in text and "Memory" not in ann.get(part).text

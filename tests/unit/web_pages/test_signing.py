@@ -49,7 +49,7 @@ def test_guessing_is_slowed_down_for_the_address_only(site: Site) -> None:
 
 
 def test_a_link_signs_in_once_and_survives_being_looked_at(site: Site) -> None:
-    path = "/sign-in/link/" + site.services.users.create_login_link(site.people["ann"].id, 60)
+    path = "/sign-in/link/" + site.services.store.users.create_login_link(site.people["ann"].id, 60)
     for headers in ({"Sec-Purpose": "prefetch;prerender"}, {"Purpose": "prefetch"}, {"Sec-Fetch-Site": "cross-site"}):
         shown = Browser(site).get(path, headers=headers)
         assert shown.status_code == 200 and f'action="{path}"' in shown.text
@@ -109,8 +109,8 @@ def _csrf(browser: Browser) -> str:
 
 def test_the_first_admin_gets_a_link_until_an_admin_holds_a_key(site: Site) -> None:
     assert first_login_link(site.services) is None
-    (token,) = site.services.users.list_tokens(site.people["root"].id)
-    site.services.users.revoke(token.id)
+    (token,) = site.services.store.users.list_tokens(site.people["root"].id)
+    site.services.store.users.revoke(token.id)
     link = first_login_link(site.services)
     browser = Browser(site)
     assert browser.get(f"/sign-in/link/{link}").location == "/" and "root" in browser.get("/").text

@@ -16,7 +16,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """The result of a check: what it found in one sentence, and for all but OK what to do about it (may be several lines)."""
 
     name: str

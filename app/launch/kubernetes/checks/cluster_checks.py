@@ -16,7 +16,7 @@ from app.domain.runs.spec import RunSpec
 from app.launch.kubernetes.api.kube_api import KubeApi
 from app.launch.kubernetes.api.kube_errors import ApiFailure
 from app.launch.kubernetes.checks import rbac
-from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.check_result import CheckResult, State
 from app.launch.kubernetes.checks.probe_runs import PROGRAM, trials, with_default
 from app.launch.kubernetes.pods import quotas as room
 from app.launch.kubernetes.pods.manifest import Shape, make_pod
@@ -26,7 +26,7 @@ PSA = "pod-security.kubernetes.io/enforce"
 
 
 @dataclass(frozen=True, slots=True)
-class Patient:
+class CheckedCluster:
     """The cluster that is examined, and how pods are made there. `launch` makes the launcher for the probe runs."""
 
     connect: Callable[[], KubeApi]
@@ -35,19 +35,19 @@ class Patient:
     within_s: float = 180.0
 
 
-def examine(patient: Patient) -> Iterator[Finding]:
+def examine(patient: CheckedCluster) -> Iterator[CheckResult]:
     """Yield a finding for every check, as soon as it is made. Contacts the cluster; probe runs are removed again."""
     try:
         api = patient.connect()
         version = api.call("GET", "/version").get("gitVersion")
     except ApiFailure as failure:
-        yield Finding("cluster", State.FAILED, failure.message, _reach(failure))
+        yield CheckResult("cluster", State.FAILED, failure.message, _reach(failure))
         return
-    yield Finding("cluster", State.OK, f"Kubernetes {version} at {api.server}{_identity(api)}")
+    yield CheckResult("cluster", State.OK, f"Kubernetes {version} at {api.server}{_identity(api)}")
     yield from _examine(api, patient)
 
 
-def _examine(api: KubeApi, patient: Patient) -> Iterator[Finding]:
+def _examine(api: KubeApi, patient: CheckedCluster) -> Iterator[CheckResult]:
     shape = patient.shape
     namespace = _namespace(api, shape)
     yield namespace[0]
@@ -61,7 +61,7 @@ def _examine(api: KubeApi, patient: Patient) -> Iterator[Finding]:
     yield _quota(api, shape, pod)
     yield _limits(api, shape, pod)
     if permissions.state is State.FAILED:
-        yield Finding("probe", State.WARNING, "not tried: the permissions come first", "Run it again when they are there.")
+        yield CheckResult("probe", State.WARNING, "not tried: the permissions come first", "Run it again when they are there.")
         return
     accepted = _accepted(api, shape, pod)
     yield accepted
@@ -88,7 +88,7 @@ def _identity(api: KubeApi) -> str:
     return f", as {made.get('status', {}).get('userInfo', {}).get('username')}"
 
 
-def _namespace(api: KubeApi, shape: Shape) -> tuple[Finding, Json | None]:
+def _namespace(api: KubeApi, shape: Shape) -> tuple[CheckResult, Json | None]:
     name = shape.namespace
     try:
         found = api.call("GET", f"/api/v1/namespaces/{name}")
@@ -98,101 +98,101 @@ def _namespace(api: KubeApi, shape: Shape) -> tuple[Finding, Json | None]:
         missing = failure.status == 404
         says = f"there is no namespace {name}" if missing else str(failure)
         advice = f"kubectl create namespace {name}\nkubectl label namespace {name} {PSA}=restricted" if missing else "Try again."
-        return Finding("namespace", State.FAILED, says, advice), None
+        return CheckResult("namespace", State.FAILED, says, advice), None
     if found.get("status", {}).get("phase") == "Terminating":
         advice = "Wait until it is gone and make it anew, or set PODWIRE_KUBE_NAMESPACE to another."
-        return Finding("namespace", State.FAILED, f"{name} is being deleted", advice), found
-    return Finding("namespace", State.OK, name), found
+        return CheckResult("namespace", State.FAILED, f"{name} is being deleted", advice), found
+    return CheckResult("namespace", State.OK, name), found
 
 
-def _unseen(name: str, says: str) -> Finding:
-    return Finding(name, State.UNSEEN, f"could not look (not permitted), fine: {says}")
+def _unseen(name: str, says: str) -> CheckResult:
+    return CheckResult(name, State.UNSEEN, f"could not look (not permitted), fine: {says}")
 
 
-def _permissions(api: KubeApi, shape: Shape) -> Finding:
+def _permissions(api: KubeApi, shape: Shape) -> CheckResult:
     name, namespace = "permissions", shape.namespace
     try:
         lacking = rbac.lacking(api, namespace)
     except ApiFailure as failure:
         if failure.status in (403, 404):
             return _unseen(name, "the probe run shows whether they suffice")
-        return Finding(name, State.FAILED, str(failure), "Try again.")
+        return CheckResult(name, State.FAILED, str(failure), "Try again.")
     if not lacking:
-        return Finding(name, State.OK, "; ".join(map(str, rbac.RULES)))
+        return CheckResult(name, State.OK, "; ".join(map(str, rbac.RULES)))
     says = f"not permitted in {namespace}: {'; '.join(map(str, lacking))}"
     advice = (
         f"kubectl apply -n {namespace} -f docs/kubernetes-rbac.yaml\nor add to the rules of the Role that Podwire is bound to:"
     )
     advice = f"{advice}\n{rbac.as_yaml(lacking)}"
     if all(rule.only_for for rule in lacking):
-        return Finding(name, State.WARNING, says, f"Without it {lacking[0].only_for} are refused. To permit it:\n{advice}")
-    return Finding(name, State.FAILED, says, advice)
+        return CheckResult(name, State.WARNING, says, f"Without it {lacking[0].only_for} are refused. To permit it:\n{advice}")
+    return CheckResult(name, State.FAILED, says, advice)
 
 
-def _pod_security(shape: Shape, namespace: Json | None) -> Finding:
+def _pod_security(shape: Shape, namespace: Json | None) -> CheckResult:
     name = "podsecurity"
     if namespace is None:
         return _unseen(name, "runs comply with every level")
     level = (namespace["metadata"].get("labels") or {}).get(PSA, "privileged")
     if level == "privileged":
         advice = f"Recommended: kubectl label --overwrite namespace {shape.namespace} {PSA}=restricted"
-        return Finding(name, State.WARNING, "the namespace enforces nothing that its labels name", advice)
-    return Finding(name, State.OK, f"the namespace enforces {level}")
+        return CheckResult(name, State.WARNING, "the namespace enforces nothing that its labels name", advice)
+    return CheckResult(name, State.OK, f"the namespace enforces {level}")
 
 
-def _quota(api: KubeApi, shape: Shape, pod: Json) -> Finding:
+def _quota(api: KubeApi, shape: Shape, pod: Json) -> CheckResult:
     try:
         quotas = _items(api, shape, "resourcequotas")
     except ApiFailure as failure:
         return _not_listed("quota", failure, "runs wait where a quota is used up")
     if not quotas:
-        return Finding("quota", State.OK, "none; the queue's own limits decide how much runs at once")
+        return CheckResult("quota", State.OK, "none; the queue's own limits decide how much runs at once")
     short = [fault for quota in quotas for fault in room.shortfalls(quota, pod)]
     if not short:
-        return Finding("quota", State.OK, "; ".join(f"{quota['metadata']['name']}: {room.usage(quota)}" for quota in quotas))
+        return CheckResult("quota", State.OK, "; ".join(f"{quota['metadata']['name']}: {room.usage(quota)}" for quota in quotas))
     says = "a run of default size does not fit: " + "; ".join(sentence for _, sentence in short)
     if all(ever for ever, _ in short):
-        return Finding(
+        return CheckResult(
             "quota", State.WARNING, says, "Runs wait for place until others have ended; raise the quota for more at once."
         )
-    return Finding(
+    return CheckResult(
         "quota", State.WARNING, says, f"Raise it (kubectl edit resourcequota -n {shape.namespace}), or ask for less per run."
     )
 
 
-def _limits(api: KubeApi, shape: Shape, pod: Json) -> Finding:
+def _limits(api: KubeApi, shape: Shape, pod: Json) -> CheckResult:
     try:
         ranges = _items(api, shape, "limitranges")
     except ApiFailure as failure:
         return _not_listed("limits", failure, "the dry run shows whether runs comply")
     found = [fault for each in ranges for fault in room.conflicts(each, pod)]
     if not found:
-        return Finding("limits", State.OK, f"{len(ranges)} limit ranges, no conflict" if ranges else "no limit ranges")
+        return CheckResult("limits", State.OK, f"{len(ranges)} limit ranges, no conflict" if ranges else "no limit ranges")
     says = "; ".join(sentence for _, sentence in found)
     state = State.FAILED if any(every for every, _ in found) else State.WARNING
     words = "No run can start" if state is State.FAILED else "A run of default size cannot start"
-    return Finding("limits", state, says, f"{words}. Change it: kubectl edit limitrange -n {shape.namespace}")
+    return CheckResult("limits", state, says, f"{words}. Change it: kubectl edit limitrange -n {shape.namespace}")
 
 
 def _items(api: KubeApi, shape: Shape, kind: str) -> list[Json]:
     return list(api.call("GET", f"/api/v1/namespaces/{shape.namespace}/{kind}").get("items") or [])
 
 
-def _not_listed(name: str, failure: ApiFailure, says: str) -> Finding:
-    return _unseen(name, says) if failure.status == 403 else Finding(name, State.FAILED, str(failure), "Try again.")
+def _not_listed(name: str, failure: ApiFailure, says: str) -> CheckResult:
+    return _unseen(name, says) if failure.status == 403 else CheckResult(name, State.FAILED, str(failure), "Try again.")
 
 
-def _accepted(api: KubeApi, shape: Shape, pod: Json) -> Finding:
+def _accepted(api: KubeApi, shape: Shape, pod: Json) -> CheckResult:
     """Have the API server check a run's pod without making it: admission, PodSecurity, quota, names of classes."""
     try:
         api.call("POST", f"/api/v1/namespaces/{shape.namespace}/pods", pod, {"dryRun": "All"})
     except ApiFailure as failure:
         if failure.quota:
-            return Finding(
+            return CheckResult(
                 "pod", State.WARNING, failure.message, "Runs wait until the quota has room; probe runs are left out now."
             )
-        return Finding("pod", State.FAILED, failure.message, _accept(failure, shape))
-    return Finding("pod", State.OK, "a run's pod is accepted (dry run)")
+        return CheckResult("pod", State.FAILED, failure.message, _accept(failure, shape))
+    return CheckResult("pod", State.OK, "a run's pod is accepted (dry run)")
 
 
 # What an answer holds -> what to do about it.

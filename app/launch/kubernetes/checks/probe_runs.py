@@ -14,7 +14,7 @@ from app.domain.runs.spec import RunSpec
 from app.launch.image_choice import choose
 from app.launch.kubernetes.api.kube_api import KubeApi
 from app.launch.kubernetes.api.kube_errors import ApiFailure
-from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.check_result import CheckResult, State
 from app.launch.kubernetes.pods.manifest import Shape, selector
 from app.launch.probe import Probe, try_out
 
@@ -51,17 +51,17 @@ def probe_shape(shape: Shape) -> Shape:
     return replace(shape, instance=f"doctor.{shape.instance[:56].rstrip('._-')}", waiting_s=0.0)
 
 
-def trials(api: KubeApi, launch: Callable[[KubeApi, Shape], Launcher], shape: Shape, within_s: float) -> Iterator[Finding]:
+def trials(api: KubeApi, launch: Callable[[KubeApi, Shape], Launcher], shape: Shape, within_s: float) -> Iterator[CheckResult]:
     """Yield a finding for each probe run, each of which takes `within_s` at most."""
     tried = probe_shape(with_default(shape))
     launcher = launch(api, tried)
     _remove_ended(api, tried)
     bad: dict[str, str] = {}
     for case in _cases(shape):
-        if isinstance(case, Finding):
+        if isinstance(case, CheckResult):
             yield case
         elif case.image in bad:
-            yield Finding(case.name, State.FAILED, f"{case.image}: see {bad[case.image]}", "The same as there.")
+            yield CheckResult(case.name, State.FAILED, f"{case.image}: see {bad[case.image]}", "The same as there.")
         else:
             probe = try_out(launcher, Attempt(new_probe_id(), 1, case.spec), within_s)
             finding = _finding(case, probe, tried)
@@ -70,23 +70,23 @@ def trials(api: KubeApi, launch: Callable[[KubeApi, Shape], Launcher], shape: Sh
             yield finding
 
 
-def _cases(shape: Shape) -> Iterator[Case | Finding]:
+def _cases(shape: Shape) -> Iterator[Case | CheckResult]:
     yield Case("probe", replace(TINY, command=PROGRAM), with_default(shape).default_image)
     for language in sorted(shape.languages):
         name, spec = f"probe {language}", replace(TINY, script="", language=language)
         try:
             yield Case(name, spec, choose(spec, ImageRules(shape.images, shape.default_image)), language)
         except LaunchRefused:
-            yield Finding(name, State.WARNING, f"scripts in {language} have no image", NO_IMAGE)
+            yield CheckResult(name, State.WARNING, f"scripts in {language} have no image", NO_IMAGE)
 
 
-def _finding(case: Case, probe: Probe, shape: Shape) -> Finding:
+def _finding(case: Case, probe: Probe, shape: Shape) -> CheckResult:
     times = _times(probe)
     if probe.worked:
-        return Finding(case.name, State.OK, f"{case.image}: {times}")
+        return CheckResult(case.name, State.OK, f"{case.image}: {times}")
     if probe.waits:
-        return Finding(case.name, State.WARNING, probe.says, "Runs wait until the quota has room.")
-    return Finding(
+        return CheckResult(case.name, State.WARNING, probe.says, "Runs wait until the quota has room.")
+    return CheckResult(
         case.name, State.FAILED, f"{case.image}: {probe.says}" + (f" ({times})" if times else ""), _advice(case, probe, shape)
     )
 

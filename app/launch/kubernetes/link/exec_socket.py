@@ -34,16 +34,16 @@ class ExecSocket:
         """Return the agent's frames that have arrived; [] when there are none."""
         found: list[wire_format.Frame] = []
         taken = 0
-        while taken < RECEIVE_BYTES and (data := self._take()):
+        while taken < RECEIVE_BYTES and (data := self._receive_bytes()):
             taken += len(data)
             try:
                 for channel, payload in self._channels.feed(data):
-                    found += self._heed(channel, payload)
+                    found += self._on_message(channel, payload)
             except (websocket_frames.FrameError, wire_format.FrameError) as error:
                 raise LinkLost(f"The connection to the agent is damaged: {error}.") from error
         return found
 
-    def _take(self) -> bytes:
+    def _receive_bytes(self) -> bytes:
         try:
             data = self._socket.recv(RECEIVE_BYTES)
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -54,7 +54,7 @@ class ExecSocket:
             raise LinkLost("The connection to the agent ended.")
         return bytes(data)
 
-    def _heed(self, channel: int, payload: bytes) -> Sequence[wire_format.Frame]:
+    def _on_message(self, channel: int, payload: bytes) -> Sequence[wire_format.Frame]:
         if channel == websocket_frames.STDOUT:
             return self._decoder.feed(payload)
         if channel == -websocket_frames.PING:

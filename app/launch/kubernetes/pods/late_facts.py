@@ -25,7 +25,7 @@ def nobody(run_id: str, attempt: int, facts: Json) -> None:
     """Take facts that nobody wants."""
 
 
-class Latecomers:
+class LateFacts:
     """Removed pods whose image is not known yet. Thread-safe; lost with the process, and then there is one fact less."""
 
     def __init__(self, tell: Tell) -> None:

@@ -15,7 +15,7 @@ from app.domain.errors import LauncherUnavailable, LaunchRefused
 from app.domain.ids import is_run_id, new_probe_id, new_run_id
 from app.launch.kubernetes.api.kube_errors import ApiFailure
 from app.launch.kubernetes.checks import rbac
-from app.launch.kubernetes.checks.check_result import Finding, State
+from app.launch.kubernetes.checks.check_result import CheckResult, State
 from app.launch.kubernetes.checks.cluster_checks import examine
 from app.launch.kubernetes.pods.manifest import Shape, parse_name, pod_name
 from tests.unit.launch.cluster_double import SHAPE, SPACE, Cluster, Launcher, by_name, forbidden, patient
@@ -24,11 +24,11 @@ ROOT = Path(__file__).parents[3]
 Json = dict[str, Any]
 
 
-def examined(cluster: Cluster | ApiFailure, *plays: Any, shape: Shape = SHAPE, within_s: float = 5.0) -> dict[str, Finding]:
+def examined(cluster: Cluster | ApiFailure, *plays: Any, shape: Shape = SHAPE, within_s: float = 5.0) -> dict[str, CheckResult]:
     return by_name(list(examine(patient(cluster, Launcher(*plays), shape, within_s))))
 
 
-def states(findings: dict[str, Finding]) -> dict[str, str]:
+def states(findings: dict[str, CheckResult]) -> dict[str, str]:
     return {name: finding.state.value for name, finding in findings.items()}
 
 

@@ -23,10 +23,10 @@ DONE = [STARTED, (Wire.STDOUT, b"fine\n"), exit_with(0)]
 def test_every_attempt_has_the_secrets_and_none_is_left_after_the_last(engine: Engine) -> None:
     stage = Stage(engine, Play([STARTED, exit_with(3)]), Play(DONE), retry=AGAIN, secrets=("KEY",))
     assert stage.play().status is Status.QUEUED
-    assert stage.runs.secrets(RUN_ID) == {"KEY": "s3cret"}
+    assert stage.store.secrets.secrets(RUN_ID) == {"KEY": "s3cret"}
     assert stage.play().status is Status.SUCCEEDED
     assert [attempt.secrets for attempt in stage.launcher.attempts] == [{"KEY": "s3cret"}] * 2
-    assert stage.runs.secrets(RUN_ID) == {}
+    assert stage.store.secrets.secrets(RUN_ID) == {}
 
 
 def test_only_the_attempt_that_a_run_failed_with_is_left_to_the_reconciler(engine: Engine) -> None:
@@ -47,7 +47,7 @@ def test_a_failure_that_the_spec_names_is_followed_by_another_attempt_with_one_l
     assert (queued.status, queued.attempt, queued.handle, queued.outcome) == (Status.QUEUED, 2, None, None)
     assert (queued.started_at, queued.deadline_at, queued.lease_until, queued.archived.spool) == (None, None, None, 0)
     assert (queued.sequence, queued.priority, queued.created_at) == (before.sequence, before.priority, before.created_at)
-    assert queued.not_before is not None and 2.5 < queued.not_before - stage.runs.now() < 5.1
+    assert queued.not_before is not None and 2.5 < queued.not_before - stage.store.leases.now() < 5.1
     assert failing.removed and stage.released == [None]
 
     ended = stage.play()
@@ -133,9 +133,9 @@ def test_what_a_link_of_a_dead_supervisor_said_is_taken_back(engine: Engine) -> 
         return connect(*words)  # type: ignore[arg-type]
 
     stage.launcher.connect = look_and_connect  # type: ignore[method-assign]
-    stage.runs.dispatch_next(Limits())
+    stage.store.queue.dispatch_next(Limits())
     stage.change(held_up="No node.", handle="handle-1")
-    assert supervise(stage.crew(), RUN_ID) is None
+    assert supervise(stage.context(), RUN_ID) is None
     assert (seen, stage.run.status, stage.run.held_up) == ([None], Status.SUCCEEDED, None)
 
 
@@ -146,7 +146,7 @@ def test_claims_of_former_attempts_are_no_faults_of_this_one(engine: Engine) -> 
     assert stage.play(launch_within_s=-1.0).status is Status.QUEUED
     run = stage.play()
     assert (run.status, run.attempt, run.token > FAULTY_CLAIMS) == (Status.STARTING, 2, True), "one fault is tried again"
-    supervise(stage.crew(), RUN_ID)
+    supervise(stage.context(), RUN_ID)
     assert stage.run.status is Status.SUCCEEDED
 
 
@@ -208,16 +208,16 @@ def test_an_attempt_that_vanishes_after_its_start_is_not(engine: Engine) -> None
 
 def test_a_cancelled_run_is_not_tried_again(engine: Engine) -> None:
     stage = Stage(engine, Play([STARTED, exit_with(3)]), retry=AGAIN)
-    stage.runs.dispatch_next(Limits())
-    crew = stage.crew()
-    retry = crew.runs.retry
+    stage.store.queue.dispatch_next(Limits())
+    context = stage.context()
+    retry = context.store.attempts.retry
 
     def late(*words: object) -> object:
-        stage.runs.request_cancel(RUN_ID, ANN)  # after the last look, before the transaction
+        stage.store.runs.request_cancel(RUN_ID, ANN)  # after the last look, before the transaction
         return retry(*words)  # type: ignore[arg-type]
 
-    crew.runs.retry = late  # type: ignore[method-assign, assignment]
-    supervise(crew, RUN_ID)
+    context.store.attempts.retry = late  # type: ignore[method-assign, assignment]
+    supervise(context, RUN_ID)
     run = stage.run
     assert run.outcome is not None
     assert (run.status, run.outcome.reason, run.attempt) == (Status.FAILED, Reason.NON_ZERO_EXIT, 1)
@@ -228,12 +228,12 @@ def test_open_questions_are_closed_and_input_is_read_again_from_the_beginning(en
     asking = {"number": 1, "text": "Go on?", "kind": "text"}
     first = Play([STARTED, (Wire.ACK, {"id": "input-1"}), (Wire.QUESTION, asking), exit_with(3)])
     stage = Stage(engine, first, Play([STARTED, (Wire.QUESTION, asking), exit_with(0)]), retry=AGAIN, stdin=True)
-    stage.inputs.add(RUN_ID, "a", "yes\n", True)
+    stage.store.inputs.add(RUN_ID, "a", "yes\n", True)
     stage.play()
-    assert [question.state.value for question in stage.questions.of_run(RUN_ID)] == ["closed"]
-    assert [line.number for line in stage.inputs.undelivered(RUN_ID)] == [1]
+    assert [question.state.value for question in stage.store.questions.of_run(RUN_ID)] == ["closed"]
+    assert [line.number for line in stage.store.inputs.undelivered(RUN_ID)] == [1]
     stage.play()
-    assert [(q.attempt, q.asked.number) for q in stage.questions.of_run(RUN_ID)] == [(1, 1), (2, 1)]
+    assert [(q.attempt, q.asked.number) for q in stage.store.questions.of_run(RUN_ID)] == [(1, 1), (2, 1)]
 
 
 def test_no_retries_where_the_site_wants_none(engine: Engine) -> None:
@@ -244,14 +244,14 @@ def test_no_retries_where_the_site_wants_none(engine: Engine) -> None:
 @pytest.mark.trap("R1")
 def test_a_supervisor_of_the_former_attempt_can_do_no_harm(engine: Engine) -> None:
     stage = Stage(engine, Play([STARTED, exit_with(3)]), Play(DONE), retry=AGAIN)
-    stage.runs.dispatch_next(Limits())
-    late = stage.runs.claim(RUN_ID, "late", -1.0)
+    stage.store.queue.dispatch_next(Limits())
+    late = stage.store.leases.claim(RUN_ID, "late", -1.0)
     assert late is not None
     again = stage.play()
     assert again.token > late.token + 1
-    stage.runs.release(RUN_ID, late.token)
+    stage.store.leases.release(RUN_ID, late.token)
     with pytest.raises(Fenced):
-        stage.runs.let_go(RUN_ID, late.token, 1.0)
+        stage.store.attempts.let_go(RUN_ID, late.token, 1.0)
     with pytest.raises(Fenced):
-        stage.runs.save(late, transition(late, Step.START, 1.0))
+        stage.store.runs.save(late, transition(late, Step.START, 1.0))
     assert stage.run == again

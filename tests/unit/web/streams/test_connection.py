@@ -13,8 +13,8 @@ from wsproto.events import AcceptConnection, CloseConnection, Message, Ping, Req
 
 from app.domain.errors import BadRequest, TooManySockets
 from app.live.batch import text_frame
-from app.web.streams.connection import Wire, WireClosed, check_handshake
-from app.web.streams.registry import Sockets
+from app.web.streams.connection import Connection, ConnectionClosed, check_handshake
+from app.web.streams.registry import StreamRegistry
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
 
@@ -47,28 +47,28 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
         yield near, far
 
 
-def make(ends: tuple[socket.socket, socket.socket], silence_s: float = 10.0) -> tuple[Wire, Peer]:
-    wire = Wire({"gunicorn.socket": ends[1], "HTTP_SEC_WEBSOCKET_KEY": KEY}, silence_s)
+def make(ends: tuple[socket.socket, socket.socket], silence_s: float = 10.0) -> tuple[Connection, Peer]:
+    connection = Connection({"gunicorn.socket": ends[1], "HTTP_SEC_WEBSOCKET_KEY": KEY}, silence_s)
     peer = Peer(ends[0])
     accepted = next(peer.events())
     assert isinstance(accepted, AcceptConnection) and not accepted.extensions
-    return wire, peer
+    return connection, peer
 
 
-def read_all(wire: Wire) -> tuple[threading.Thread, list[str | None]]:
+def read_all(connection: Connection) -> tuple[threading.Thread, list[str | None]]:
     seen: list[str | None] = []
-    thread = threading.Thread(target=lambda: seen.extend(wire.messages()))
+    thread = threading.Thread(target=lambda: seen.extend(connection.messages()))
     thread.start()
     return thread, seen
 
 
 def test_frames_of_many_threads_stay_whole(ends: tuple[socket.socket, socket.socket]) -> None:
-    wire, peer = make(ends)
+    connection, peer = make(ends)
     texts = [str(number) * 30_000 for number in range(6)]
 
     def send(text: str) -> None:
         for turn in range(20):
-            wire.send_frames((text_frame(text.encode()),), urgent=bool(turn % 2))
+            connection.send_frames((text_frame(text.encode()),), urgent=bool(turn % 2))
 
     threads = [threading.Thread(target=send, args=(text,)) for text in texts]
     for thread in threads:
@@ -86,54 +86,54 @@ def test_frames_of_many_threads_stay_whole(ends: tuple[socket.socket, socket.soc
     for thread in threads:
         thread.join()
     assert sorted(received) == sorted(texts * 20)
-    wire.finish()
+    connection.finish()
 
 
 @pytest.mark.trap("S10")
 def test_a_silent_peer_is_pinged_then_given_up(ends: tuple[socket.socket, socket.socket]) -> None:
-    wire, peer = make(ends, silence_s=0.1)
-    reader, seen = read_all(wire)
+    connection, peer = make(ends, silence_s=0.1)
+    reader, seen = read_all(connection)
     assert any(isinstance(event, Ping) for event in peer.events())
     reader.join(10)
-    assert not reader.is_alive() and wire.over and seen.count(None) == 1
-    wire.finish()
+    assert not reader.is_alive() and connection.over and seen.count(None) == 1
+    connection.finish()
 
 
 @pytest.mark.trap("S12")
 def test_a_peer_that_takes_nothing_is_given_up(ends: tuple[socket.socket, socket.socket]) -> None:
-    wire, _ = make(ends, silence_s=0.1)
-    with pytest.raises(WireClosed):
-        wire.send_frames((text_frame(b"x" * 10_000_000),))
-    assert wire.over
-    with pytest.raises(WireClosed):
-        wire.send_frames((text_frame(b"x"),))
-    wire.finish()
+    connection, _ = make(ends, silence_s=0.1)
+    with pytest.raises(ConnectionClosed):
+        connection.send_frames((text_frame(b"x" * 10_000_000),))
+    assert connection.over
+    with pytest.raises(ConnectionClosed):
+        connection.send_frames((text_frame(b"x"),))
+    connection.finish()
 
 
 def test_closing_waits_for_the_peer_and_nothing_follows_it(ends: tuple[socket.socket, socket.socket]) -> None:
-    wire, peer = make(ends)
-    reader, _ = read_all(wire)
-    wire.say_goodbye(1012, "draining")
-    wire.say_goodbye(1000)
+    connection, peer = make(ends)
+    reader, _ = read_all(connection)
+    connection.close(1012, "draining")
+    connection.close(1000)
     closed = next(event for event in peer.events() if isinstance(event, CloseConnection))
     assert (closed.code, closed.reason) == (1012, "draining")
-    with pytest.raises(WireClosed):
-        wire.send_frames((text_frame(b"x"),))
+    with pytest.raises(ConnectionClosed):
+        connection.send_frames((text_frame(b"x"),))
     peer.send(closed.response())
     reader.join(10)
     assert not reader.is_alive()
-    wire.finish()
+    connection.finish()
 
 
 def test_a_peer_that_leaves_is_answered(ends: tuple[socket.socket, socket.socket]) -> None:
-    wire, peer = make(ends)
-    reader, seen = read_all(wire)
+    connection, peer = make(ends)
+    reader, seen = read_all(connection)
     peer.send(Message("hello"))
     peer.send(CloseConnection(1000))
     assert next(event for event in peer.events() if isinstance(event, CloseConnection)).code == 1000
     reader.join(10)
     assert seen == ["hello"]
-    wire.finish()
+    connection.finish()
 
 
 @pytest.mark.parametrize(("key", "number"), [("", "13"), ("short", "13"), (KEY, "8"), (KEY, None), (KEY + "\r\nX: y", "13")])
@@ -145,31 +145,31 @@ def test_only_a_proper_handshake_is_taken(key: str, number: str | None) -> None:
 
 @pytest.mark.trap("S11")
 def test_places_are_counted_for_all_and_for_each() -> None:
-    sockets = Sockets(limit=3, limit_per_user=2)
-    first, _, other = sockets.enter("ann"), sockets.enter("ann"), sockets.enter("bob")
+    registry = StreamRegistry(limit=3, limit_per_user=2)
+    first, _, other = registry.acquire("ann"), registry.acquire("ann"), registry.acquire("bob")
     with pytest.raises(TooManySockets) as full:
-        sockets.enter("ann")
+        registry.acquire("ann")
     assert full.value.facts["limit"] == 2
     with pytest.raises(TooManySockets) as full:
-        sockets.enter("cleo")
+        registry.acquire("cleo")
     assert full.value.facts["limit"] == 3
     first.release()
     first.release()
     other.release()
-    assert sockets.count == 1
-    sockets.enter("ann")
+    assert registry.count == 1
+    registry.acquire("ann")
     with pytest.raises(TooManySockets):
-        sockets.enter("ann")
+        registry.acquire("ann")
 
 
 @pytest.mark.trap("S13")
 def test_all_are_dismissed_although_one_hangs() -> None:
-    sockets, gone, hang = Sockets(100, 100), threading.Semaphore(0), threading.Event()
+    registry, gone, hang = StreamRegistry(100, 100), threading.Semaphore(0), threading.Event()
     for number in range(20):
-        place = sockets.enter("ann")
-        place.dismiss = hang.wait if number == 0 else gone.release  # type: ignore[assignment]
+        slot = registry.acquire("ann")
+        slot.on_drain = hang.wait if number == 0 else gone.release  # type: ignore[assignment]
     started = time.monotonic()
-    sockets.dismiss_all(0.2)
+    registry.close_all(0.2)
     assert all(gone.acquire(timeout=10) for _ in range(19))
     assert time.monotonic() - started >= 0.05
     hang.set()

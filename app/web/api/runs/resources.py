@@ -1,30 +1,19 @@
-"""The shapes of what clients receive, and how they are made from the domain's values. Nothing is looked up here."""
+"""The shapes of what clients receive about runs, and how they are made from the domain's values. Nothing is looked up here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel
 
-from app.domain.person import Person
 from app.domain.runs.attempts import AttemptPart
 from app.domain.runs.evidence import phases
-from app.domain.runs.images import ImageRules
-from app.domain.runs.question import Question, QuestionKind
 from app.domain.runs.run import Outcome, Run
-from app.domain.runs.spec import RunSpec, SpecLimits
+from app.domain.runs.spec import RunSpec
 from app.domain.runs.usage import Use
 from app.service.queries import Wait
-
-
-def timestamp(seconds: float) -> str:
-    """Return the time in RFC 3339, UTC, with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-Time = Annotated[float, PlainSerializer(timestamp, return_type=str), WithJsonSchema({"type": "string", "format": "date-time"})]
+from app.web.api.shapes import Time
 
 
 class OutcomeResource(BaseModel):
@@ -178,59 +167,6 @@ class RunPage(BaseModel):
     next: str | None
 
 
-class QuestionResource(BaseModel):
-    """A question of running code. The value of a secret is never shown."""
-
-    id: str
-    run: str
-    text: str
-    kind: str
-    choices: list[str]
-    default: object
-    form: dict[str, object] | None
-    who: str
-    state: str
-    value: object
-    created_at: Time
-    expires_at: Time | None
-    answered_at: Time | None
-    answered_by: str | None
-
-
-class QuestionPage(BaseModel):
-    """Questions."""
-
-    items: list[QuestionResource]
-
-
-class PersonResource(BaseModel):
-    """Who you are."""
-
-    id: str
-    name: str
-    role: str
-
-
-class ImagesResource(BaseModel):
-    """Which images runs may have: patterns (* and ?) of those that they may name, and those that they get without naming one."""
-
-    allowed: list[str]
-    by_language: dict[str, str]
-    default: str | None
-
-
-class LimitsResource(BaseModel):
-    """What a run may ask for here: sizes in bytes, times in seconds. `images` is null where runs have no image."""
-
-    languages: list[str]
-    images: ImagesResource | None
-    cpu: float
-    memory: int
-    disk: int
-    timeout: float
-    output_limit: int
-
-
 class Accepted(BaseModel):
     """It was taken."""
 
@@ -327,55 +263,6 @@ def spec_resource(spec: RunSpec) -> SpecResource:
     )
 
 
-def question_resource(question: Question) -> QuestionResource:
-    """Return the question as its readers may see it."""
-    asked = question.asked
-    secret = asked.kind is QuestionKind.SECRET
-    return QuestionResource(
-        id=question.id,
-        run=question.run_id,
-        text=asked.text,
-        kind=asked.kind.value,
-        choices=list(asked.choices),
-        default=None if secret else asked.default,
-        form=dict(asked.schema) if asked.schema is not None else None,
-        who=asked.who,
-        state=question.state.value,
-        value=None if secret else question.value,
-        created_at=question.created_at,
-        expires_at=question.expires_at,
-        answered_at=question.answered_at,
-        answered_by=question.answered_by,
-    )
-
-
-def question_page(questions: Sequence[Question]) -> QuestionPage:
-    """Return a list of questions."""
-    return QuestionPage(items=[question_resource(question) for question in questions])
-
-
-def person_resource(person: Person) -> PersonResource:
-    """Return the person."""
-    return PersonResource(id=person.id, name=person.name, role=person.role.value)
-
-
-def limits_resource(limits: SpecLimits) -> LimitsResource:
-    """Return what a run may ask for."""
-    return LimitsResource(
-        languages=list(limits.languages),
-        images=_images(limits.images) if limits.images else None,
-        cpu=limits.max_cpu,
-        memory=limits.max_memory_bytes,
-        disk=limits.max_disk_bytes,
-        timeout=limits.max_timeout_s,
-        output_limit=limits.max_output_bytes,
-    )
-
-
-def _images(rules: ImageRules) -> ImagesResource:
-    return ImagesResource(allowed=list(rules.offer), by_language=dict(rules.by_language), default=rules.default or None)
-
-
 def _summary(run: Run) -> dict[str, Any]:
     return {
         "id": run.id,
@@ -411,18 +298,3 @@ def _outcome(outcome: Outcome | None) -> OutcomeResource | None:
         peak_memory_bytes=outcome.peak_memory_bytes,
         cpu_seconds=outcome.cpu_seconds,
     )
-
-
-class Liveness(BaseModel):
-    """The process answers."""
-
-    status: str = "alive"
-
-
-class Readiness(BaseModel):
-    """Whether the process should get requests."""
-
-    status: str
-    database: str
-    live: str
-    draining: bool

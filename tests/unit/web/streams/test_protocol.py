@@ -11,9 +11,10 @@ from app.domain.errors import LimitReached
 from app.domain.runs.events import Position
 from app.live.batch import Reset, make_batch, nothing_more
 from app.service.queries import Wait
-from app.web.api.schemas import AnswerFrame, InputFrame
 from app.web.quantities import cores, duration_s, size_bytes
-from app.web.streams.protocol import Code, Out, Refusal, Session, Violation, failure, parse_command, success
+from app.web.streams.close_codes import CloseCode, Violation
+from app.web.streams.frames import AnswerFrame, InputFrame
+from app.web.streams.protocol import Out, Refusal, Session, failure, parse_command, success
 
 END = b'{"epoch":1,"seq":2,"kind":"end"}'
 
@@ -30,8 +31,8 @@ def body(frame: bytes) -> dict[str, Any]:
 def test_batches_go_out_as_they_are_and_the_end_closes() -> None:
     session = Session(to_start=False)
     batch = make_batch(1, 1, [END])
-    assert session.on_item(batch) == Out((batch.frame,), Code.ENDED)
-    assert session.on_item(nothing_more(Position(1, 2))) == Out((), Code.ENDED)
+    assert session.on_item(batch) == Out((batch.frame,), CloseCode.ENDED)
+    assert session.on_item(nothing_more(Position(1, 2))) == Out((), CloseCode.ENDED)
     assert session.on_item(None) == Out()
     assert body(session.on_item(Reset(2, 5)).frames[0]) == {"type": "reset", "epoch": 2, "seq": 5}
 
@@ -77,7 +78,7 @@ def test_commands_are_read() -> None:
     for text in ("", "5", "{", "{}", '{"type":"input"}', '{"type":"input","id":5}', '{"type":{},"id":"c"}', "[" * 9999):
         with pytest.raises(Violation) as broken:
             parse_command(text)
-        assert broken.value.code is Code.BAD_FRAME
+        assert broken.value.code is CloseCode.BAD_FRAME
     with pytest.raises(Refusal) as refused:
         parse_command('{"type":"answer","id":"c3","question":"q"}')
     reply = body(refused.value.frame)

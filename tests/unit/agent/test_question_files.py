@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from app.agent.questions.question_files import Desk
+from app.agent.questions.question_files import QuestionFiles
 
 
 @pytest.fixture
@@ -14,19 +14,19 @@ def ask(tmp_path):
 
 
 @pytest.fixture
-def desk(ask):
-    return Desk(os.open(ask, os.O_RDONLY))
+def question_files(ask):
+    return QuestionFiles(os.open(ask, os.O_RDONLY))
 
 
-def test_requests_are_taken_once_and_oldest_first(ask, desk):
+def test_requests_are_taken_once_and_oldest_first(ask, question_files):
     for age, name in enumerate(["new", "old"]):
         (ask / f"{name}.ask").write_text(f"text\n {name}\n")
         os.utime(ask / f"{name}.ask", (1000 - age, 1000 - age))
-    assert [handed.name for handed in desk.collect()] == ["old", "new"]
-    assert desk.collect() == []
+    assert [handed.name for handed in question_files.collect()] == ["old", "new"]
+    assert question_files.collect() == []
 
 
-def test_hostile_files_are_passed_over(ask, desk, tmp_path):
+def test_hostile_files_are_passed_over(ask, question_files, tmp_path):
     secret = tmp_path / "secret"
     secret.write_text("text\n stolen\n")
     os.mkfifo(ask / "pipe.ask")
@@ -38,27 +38,27 @@ def test_hostile_files_are_passed_over(ask, desk, tmp_path):
     with open(os.fsencode(ask) + b"/\xff\xfe.ask", "wb") as file:
         file.write(b"text\n bytes\n")
     (ask / "good.ask").write_text("text\n Q\n")
-    taken = {os.fsencode(handed.name): handed for handed in desk.collect()}
+    taken = {os.fsencode(handed.name): handed for handed in question_files.collect()}
     assert set(taken) == {b"good", b"\xff\xfe"}
-    assert desk.collect() == []
+    assert question_files.collect() == []
 
 
-def test_a_reply_is_whole_at_once_and_private(ask, desk):
-    desk.answer("q", b"answered value\nyes\n")
+def test_a_reply_is_whole_at_once_and_private(ask, question_files):
+    question_files.answer("q", b"answered value\nyes\n")
     assert (ask / "q.reply").read_bytes() == b"answered value\nyes\n"
     assert (ask / "q.reply").stat().st_mode & 0o777 == 0o600
     assert os.listdir(ask) == ["q.reply"]
 
 
-def test_a_reply_follows_no_link(ask, desk, tmp_path):
+def test_a_reply_follows_no_link(ask, question_files, tmp_path):
     (ask / ".q.draft").symlink_to(tmp_path / "elsewhere")
     (ask / "q.reply").symlink_to(tmp_path / "elsewhere")
-    desk.answer("q", b"answered none\n")
+    question_files.answer("q", b"answered none\n")
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_put_in_its_place_is_not_followed(ask, desk, tmp_path):
+def test_a_folder_put_in_its_place_is_not_followed(ask, question_files, tmp_path):
     os.rename(ask, tmp_path / "moved")
     ask.mkdir()
     (ask / "q.ask").write_text("text\n Q\n")
-    assert desk.collect() == []
+    assert question_files.collect() == []

@@ -1,25 +1,22 @@
-"""The shapes of what clients send: bodies, queries and WebSocket frames. Types and unknown fields only; ranges are the domain's.
+"""The shapes of what clients send about runs: types and unknown fields only; ranges are the domain's.
 
 The API's description is generated from these models, so their texts are for readers.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import hashlib
 import hmac
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
 
-from app.domain.errors import BadRequest, FieldError, InvalidInput
-from app.domain.queue.fairshare import MAX_WEIGHT
-from app.domain.queue.limits import MAX_LIMIT, ScopeLimits
+from app.domain.errors import FieldError, InvalidInput
 from app.domain.runs.retry import ON_REQUEST, Retry
 from app.domain.runs.run import Priority, Status
 from app.domain.runs.spec import RunSpec, SpecLimits, check_spec
+from app.web.api.shapes import Shape, sequence_of
 from app.web.parsing import field_errors
 from app.web.quantities import cores, duration_s, size_bytes
 
@@ -39,7 +36,6 @@ Duration = Annotated[
     BeforeValidator(duration_s),
     WithJsonSchema({"anyOf": _AMOUNT[1:], "description": "seconds, or a duration such as 10m"}),
 ]
-
 _DEFAULT = RunSpec()
 
 
@@ -65,12 +61,6 @@ def _label(value: object) -> tuple[str, str]:
 PriorityName = Annotated[Priority, BeforeValidator(_priority)]
 StatusName = Annotated[Status, BeforeValidator(_status)]
 LabelFilter = Annotated[tuple[str, str], BeforeValidator(_label), WithJsonSchema({"type": "string"})]
-
-
-class Shape(BaseModel):
-    """What every request's model has: no unknown fields, no silent conversions."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class EnvValue(Shape):
@@ -120,7 +110,7 @@ class RunRequest(Shape):
     """What to run: `script` and `language`, or `command` (with `image`)."""
 
     image: str | None = Field(None, max_length=512)
-    command: list[str] = []
+    command: list[str] = Field([])
     script: str | None = None
     language: str | None = Field(None, max_length=64)
     args: list[str] = Field([], description="arguments of the script or command")
@@ -135,7 +125,7 @@ class RunRequest(Shape):
     output_limit: Size = _DEFAULT.output_limit_bytes
     network: bool = True
     stdin: bool = Field(False, description="keep standard input open for what watchers send")
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field({})
     retry: RetryRequest | None = Field(None, description="left out: only what failed before the code began is tried again")
     priority: PriorityName = Priority.NORMAL
 
@@ -211,28 +201,6 @@ class ChangeRequest(Shape):
     front: Literal[True] | None = Field(None, description="true: before all other runs; its priority stays what it was")
 
 
-class GatesRequest(Shape):
-    """What to change about the queue as a whole; what is not named stays."""
-
-    paused: bool | None = Field(None, description="true: nothing is started")
-    closed: bool | None = Field(None, description="true: nothing is taken in; what is queued still starts")
-
-
-class AuditQuery(Shape):
-    """Which changes to list."""
-
-    subject: str | None = Field(None, max_length=400, description="a run's id or the scope of a limit")
-    limit: int = Field(50, ge=1, le=200, strict=False)
-    before: int | None = Field(None, ge=1, strict=False, description="where the list goes on, from `next`")
-
-
-class AnswerRequest(Shape):
-    """An answer to a question: the value that its kind asks for."""
-
-    value: object = Field(description="text, number, true or false, or an object for a form")
-    id: str | None = Field(None, min_length=1, max_length=128, description="the same id again is the same answer")
-
-
 class InputRequest(Shape):
     """A piece of standard input."""
 
@@ -244,7 +212,7 @@ class InputRequest(Shape):
 class RunQuery(Shape):
     """Which runs to list."""
 
-    status: list[StatusName] = []
+    status: list[StatusName] = Field([])
     label: LabelFilter | None = Field(None, description="name:value")
     priority: PriorityName | None = None
     limit: int = Field(50, ge=1, le=200, strict=False)
@@ -254,114 +222,3 @@ class RunQuery(Shape):
     def before(self) -> int | None:
         """The sequence that the listed runs are older than."""
         return None if self.cursor is None else sequence_of(self.cursor)
-
-
-class QueueQuery(Shape):
-    """How much of the queue to list."""
-
-    limit: int = Field(100, ge=1, le=1000, strict=False)
-
-
-class ScopeQuery(Shape):
-    """Whose limits."""
-
-    scope: str = Field(max_length=400, description="all, owner:*, owner:NAME, group:*, group:NAME or label:NAME=VALUE")
-
-
-class ScopeRequest(Shape):
-    """All limits of a scope; what is absent or null gets its default."""
-
-    scope: str = Field(max_length=400, description="all, owner:*, owner:NAME, group:*, group:NAME or label:NAME=VALUE")
-    pending: int | None = Field(None, ge=0, le=MAX_LIMIT, description="runs that are queued, active or waiting")
-    active: int | None = Field(None, ge=0, le=MAX_LIMIT, description="runs that are active at once")
-    queue_length: int | None = Field(None, ge=0, le=MAX_LIMIT, description="of all: runs in the queue")
-    weight: int | None = Field(None, ge=1, le=MAX_WEIGHT, description="the share among other owners or groups")
-    group: str | None = Field(None, max_length=64, description="of an owner: the group in which the owner's runs count")
-
-    def limits(self) -> ScopeLimits:
-        """Return the limits."""
-        return ScopeLimits(self.pending, self.active, self.queue_length, self.weight, self.group)
-
-
-class StreamQuery(Shape):
-    """Where to begin."""
-
-    position: str = Field("0-0", max_length=64, description="epoch-seq of the last event that was seen")
-
-
-class OutputQuery(Shape):
-    """Which output, and how to send it."""
-
-    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="only what this attempt wrote")
-    download: Literal["0", "1"] = Field("0", description="1 = as a file")
-
-
-class ArtefactsQuery(Shape):
-    """Which artefacts, and which page of them."""
-
-    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="of which attempt; the last that left any")
-    limit: int = Field(100, ge=1, le=1000, strict=False)
-    cursor: str | None = Field(None, max_length=64, description="where the list goes on, from `next`")
-
-    @property
-    def after(self) -> int:
-        """The number of the last file that was listed."""
-        return 0 if self.cursor is None else sequence_of(self.cursor)
-
-
-class ArtefactQuery(Shape):
-    """Of which attempt a file is."""
-
-    attempt: int | None = Field(None, ge=1, le=1000, strict=False, description="of which attempt; the last that left any")
-
-
-class NoQuery(Shape):
-    """Nothing."""
-
-
-class AnswerFrame(Shape):
-    """Answer a question."""
-
-    type: Literal["answer"]
-    id: str = Field(min_length=1, max_length=128)
-    question: str = Field(max_length=128)
-    value: object
-
-
-class InputFrame(Shape):
-    """Send standard input."""
-
-    type: Literal["input"]
-    id: str = Field(min_length=1, max_length=128)
-    data: str = ""
-    eof: bool = False
-
-
-class CancelFrame(Shape):
-    """Cancel the run."""
-
-    type: Literal["cancel"]
-    id: str = Field(min_length=1, max_length=128)
-
-
-class PingFrame(Shape):
-    """Ask for a sign of life."""
-
-    type: Literal["ping"]
-    id: str = Field(min_length=1, max_length=128)
-
-
-def cursor_of(sequence: int) -> str:
-    """Return the opaque cursor of a place in the list."""
-    return base64.urlsafe_b64encode(f"s{sequence}".encode()).decode().rstrip("=")
-
-
-def sequence_of(cursor: str) -> int:
-    """Return the place that a cursor names. Raises: BadRequest."""
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode("ascii")
-    except (binascii.Error, ValueError) as error:
-        raise BadRequest("cursor: is not one that this service gave out.") from error
-    if not (text[:1] == "s" and text[1:].isdigit() and len(text) < 20):
-        raise BadRequest("cursor: is not one that this service gave out.")
-    return int(text[1:])

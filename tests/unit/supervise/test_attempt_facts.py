@@ -13,7 +13,7 @@ from app.domain.runs.evidence import Evidence, decode, encode
 from app.domain.runs.run import Status
 from app.domain.runs.usage import Use
 from app.supervise.attempt_facts import Facts
-from app.supervise.session import End, Learnt, Session
+from app.supervise.session import End, NewFacts, Session
 from tests.unit.supervise.doubles import make_run
 
 POD = {"node": "node1", "image": "python@sha256:aa", "created": 4.0, "scheduled": 4.0}
@@ -46,7 +46,7 @@ def test_one_supervisor_learns_everything_from_the_claim_to_the_exit() -> None:
 def test_what_comes_after_the_start_is_stored_at_once_and_once() -> None:
     run = make_run(status=Status.RUNNING, deadline_at=100.0)
     session = Session(run, 0)
-    assert session.record(record(Wire.FACTS, POD, 5.0, 0)) == [Learnt()]
+    assert session.record(record(Wire.FACTS, POD, 5.0, 0)) == [NewFacts()]
     assert session.record(record(Wire.FACTS, POD, 6.0, 0)) == []
     assert session.facts.of(run).evidence.node == "node1"
 
@@ -92,7 +92,7 @@ def test_an_end_that_only_the_link_tells_has_no_time_of_the_program_s_own() -> N
 
 def test_a_reading_is_passed_on_and_is_no_event() -> None:
     session = Session(make_run(status=Status.RUNNING), 0)
-    assert session.record(record(Wire.USE, USE, 5.0, 0)) == [Learnt(Use(1, 5.0, 10, 20, 1.5, None))]
+    assert session.record(record(Wire.USE, USE, 5.0, 0)) == [NewFacts(Use(1, 5.0, 10, 20, 1.5, None))]
     assert session.record(record(Wire.USE, {"memory_bytes": "much"}, 5.0, 0)) == []
     assert session.record(record(Wire.HEARTBEAT, {}, 5.0, 0)) == []
 

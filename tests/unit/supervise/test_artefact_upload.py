@@ -17,7 +17,7 @@ from app.domain.runs.retry import Retries, Retry
 from app.store.artefacts.artefacts import ArtefactStore
 from app.store.artefacts.workspaces import Workspaces
 from app.supervise import artefact_upload
-from app.supervise.artefact_storage import Keeper
+from app.supervise.artefact_storage import ArtefactStorage
 from tests.unit.supervise.doubles import RUN_ID
 from tests.unit.supervise.stage import STARTED, Killed, Play, Stage, exit_with
 
@@ -57,12 +57,12 @@ def stage_of(
 ):
     stage = Stage(engine, *(parts or [Play([STARTED, exit_with(0)])]), **spec)
     collector = PlayCollector(dict(enumerate(plays, 1)))
-    stage.keeper = Keeper(collector, Workspaces(root), ArtefactStore(engine), rules or ArtefactRules())
+    stage.artefact_storage = ArtefactStorage(collector, Workspaces(root), ArtefactStore(engine), rules or ArtefactRules())
     return stage, collector
 
 
 def holdings(stage: Stage) -> list[Holding]:
-    return stage.keeper.store.of_run(RUN_ID)
+    return stage.artefact_storage.store.of_run(RUN_ID)
 
 
 def on_disk(root: Path) -> dict[str, bytes]:
@@ -72,14 +72,16 @@ def on_disk(root: Path) -> dict[str, bytes]:
 def test_files_are_kept_before_the_end_is_told(engine, root):
     stage, _ = stage_of(engine, root, [ONE])
     removed_when_asked = []
-    real = stage.keeper.collector.collect
-    stage.keeper.collector.collect = lambda *words: removed_when_asked.append(stage.launcher.plays[1].removed) or real(*words)
+    real = stage.artefact_storage.collector.collect
+    stage.artefact_storage.collector.collect = lambda *words: (
+        removed_when_asked.append(stage.launcher.plays[1].removed) or real(*words)
+    )
     run = stage.play()
     (found,) = holdings(stage)
     assert run.status == "succeeded" and removed_when_asked == [0]
     assert (found.state, found.files, found.size_bytes, found.left_out) == (ArtefactState.KEPT, 2, 4, 1)
     assert found.message == "Not kept: 1 (symbolic links)."
-    files = stage.keeper.store.files(RUN_ID, 1, 0, 10)
+    files = stage.artefact_storage.store.files(RUN_ID, 1, 0, 10)
     assert [(file.name, file.size_bytes, file.modified_at) for file in files] == [("a", 4, 1.5), ("sub/\\xff", 0, 2.5)]
     assert folder_of(run) == ("ann", RUN_ID)
     assert on_disk(root) == {f"ann/{RUN_ID}/1-1/000001-a": b"1234", f"ann/{RUN_ID}/1-1/000002-xff": b""}
@@ -104,14 +106,14 @@ def test_a_supervisor_that_dies_over_it_leaves_it_to_the_next(engine, root):
 
 def test_what_was_kept_is_not_collected_again_after_a_takeover(engine, root):
     stage, collector = stage_of(engine, root, [ONE])
-    real, calls = stage.keeper.store.settle, []
+    real, calls = stage.artefact_storage.store.settle, []
 
     def dies_after(*words):
         real(*words)
         calls.append(words)
         raise Killed
 
-    stage.keeper.store.settle = dies_after
+    stage.artefact_storage.store.settle = dies_after
     stage.play("after settling")
     assert collector.asked == [1] and len(calls) == 1 and len(on_disk(root)) == 2
     assert (holdings(stage)[0].token, holdings(stage)[0].files) == (1, 2), "the folder that SQL names is the one that is there"

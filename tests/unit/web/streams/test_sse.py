@@ -35,7 +35,7 @@ def away() -> Any:
 def test_a_stream_is_rechecked(
     monkeypatch: pytest.MonkeyPatch, who: Callable[[], Person | None], there: Callable[[], bool], passed: bool
 ) -> None:
-    monkeypatch.setattr(permission_check, "EVERY_S", -1.0)
+    monkeypatch.setattr(permission_check, "INTERVAL_S", -1.0)
     monkeypatch.setattr(permission_check, "still_valid", lambda services, held: who())
-    services = cast(Any, SimpleNamespace(runs=SimpleNamespace(exists=lambda run_id: there())))
-    assert sse._may_go_on(permission_check.Recheck(services, cast(Any, None), make_run())) is passed
+    services = cast(Any, SimpleNamespace(store=SimpleNamespace(retention=SimpleNamespace(exists=lambda run_id: there()))))
+    assert sse._is_still_permitted(permission_check.PermissionCheck(services, cast(Any, None), make_run())) is passed

@@ -17,11 +17,11 @@ from app.service.runs import cancel, stdin, submit
 from app.service.runs.submit import Submitted
 from app.web import parsing
 from app.web.api.answers import answer
-from app.web.api.resources import Accepted, RunPage, RunResource, run_resource, run_summary
-from app.web.api.schemas import ChangeRequest, InputRequest, NoQuery, RunQuery, cursor_of, run_request
+from app.web.api.runs.requests import ChangeRequest, InputRequest, RunQuery, run_request
+from app.web.api.runs.resources import Accepted, RunPage, RunResource, run_resource, run_summary
+from app.web.api.shapes import NoQuery, cursor_of
 from app.web.auth import current_person
 from app.web.context import context
-from app.web.streams.wait_reasons import waits
 
 bp = Blueprint("runs", __name__)
 SMALL_BYTES = 512 * 1024
@@ -69,7 +69,7 @@ def show_run(run_id: str) -> Response:
     parsing.query(NoQuery)
     services = context().services
     run = queries.show(services, current_person(), run_id)
-    return answer(_shown(run, waits().of_run(run), use=queries.use_of(services, run)))
+    return answer(_shown(run, context().wait_reasons.of_run(run), use=queries.use_of(services, run)))
 
 
 @bp.patch("/v1/runs/<run:run_id>")

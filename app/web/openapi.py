@@ -14,10 +14,17 @@ from flask import Blueprint, Response, json
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from app.web.api import queue_shapes as q
-from app.web.api import resources as r
-from app.web.api import schemas as s
-from app.web.api.artefact_shapes import ArtefactPage
+from app.web.api.artefacts import ArtefactPage, ArtefactQuery, ArtefactsQuery
+from app.web.api.audit import AuditQuery, ChangePage
+from app.web.api.health import Liveness, Readiness
+from app.web.api.limits import LimitsResource, ScopePage, ScopeQuery, ScopeRequest
+from app.web.api.output import OutputQuery
+from app.web.api.people import PersonResource
+from app.web.api.questions import AnswerRequest, QuestionPage, QuestionResource
+from app.web.api.queue import GatesRequest, GatesResource, QueuePage, QueueQuery
+from app.web.api.runs.requests import ChangeRequest, InputRequest, RunQuery, RunRequest
+from app.web.api.runs.resources import Accepted, RunPage, RunResource
+from app.web.streams.frames import AnswerFrame, CancelFrame, InputFrame, PingFrame, StreamQuery
 
 bp = Blueprint("openapi", __name__)
 _JSON = "application/json"
@@ -69,35 +76,35 @@ ROUTES: tuple[Route, ...] = (
         "post",
         "/v1/runs",
         "Submit a run",
-        body=s.RunRequest,
-        answers=((201, r.RunResource), (202, r.RunResource), (200, r.RunResource)),
+        body=RunRequest,
+        answers=((201, RunResource), (202, RunResource), (200, RunResource)),
         refusals=(400, 403, 413, 415, 422, 429, 503),
         headers=_KEY,
     ),
-    Route("get", "/v1/runs", "List runs, newest first", query=s.RunQuery, answers=((200, r.RunPage),), refusals=(400, 422)),
-    Route("get", _RUN, "Show a run", answers=((200, r.RunResource),), refusals=(404,)),
+    Route("get", "/v1/runs", "List runs, newest first", query=RunQuery, answers=((200, RunPage),), refusals=(400, 422)),
+    Route("get", _RUN, "Show a run", answers=((200, RunResource),), refusals=(404,)),
     Route(
         "patch",
         _RUN,
         "Change a queued run's place",
-        body=s.ChangeRequest,
-        answers=((200, r.RunResource),),
+        body=ChangeRequest,
+        answers=((200, RunResource),),
         refusals=(400, 403, 404, 409, 415, 422),
     ),
-    Route("post", _RUN + "/cancel", "Cancel a run", answers=((202, r.RunResource),), refusals=(404,)),
+    Route("post", _RUN + "/cancel", "Cancel a run", answers=((202, RunResource),), refusals=(404,)),
     Route(
         "post",
         _RUN + "/input",
         "Send standard input to a run",
-        body=s.InputRequest,
-        answers=((202, r.Accepted),),
+        body=InputRequest,
+        answers=((202, Accepted),),
         refusals=(400, 404, 409, 415, 422, 429),
     ),
     Route(
         "get",
         _RUN + "/output",
         "Read the recorded output, also in ranges",
-        query=s.OutputQuery,
+        query=OutputQuery,
         answers=((200, "application/octet-stream"), (206, "application/octet-stream")),
         refusals=(404, 416, 422),
         headers=(("Range", "One range of bytes, such as bytes=0-99 or bytes=-500."),),
@@ -106,7 +113,7 @@ ROUTES: tuple[Route, ...] = (
         "get",
         _RUN + "/artefacts",
         "List the files that a run left to be kept",
-        query=s.ArtefactsQuery,
+        query=ArtefactsQuery,
         answers=((200, ArtefactPage),),
         refusals=(400, 404, 410, 422),
     ),
@@ -114,7 +121,7 @@ ROUTES: tuple[Route, ...] = (
         "get",
         _RUN + "/artefacts/{name}",
         "Download such a file, also in ranges",
-        query=s.ArtefactQuery,
+        query=ArtefactQuery,
         answers=((200, "application/octet-stream"), (206, "application/octet-stream")),
         refusals=(404, 410, 416, 422),
         headers=(("Range", "One range of bytes, such as bytes=0-99 or bytes=-500."),),
@@ -123,7 +130,7 @@ ROUTES: tuple[Route, ...] = (
         "get",
         _RUN + "/events",
         "Watch a run as server-sent events",
-        query=s.StreamQuery,
+        query=StreamQuery,
         answers=((200, "text/event-stream"), (204, "")),
         refusals=(400, 404, 422, 503),
         headers=(("Last-Event-ID", "The position of the last event that was seen; wins over `position`."),),
@@ -132,69 +139,69 @@ ROUTES: tuple[Route, ...] = (
         "get",
         _RUN + "/stream",
         "Watch a run over a WebSocket",
-        query=s.StreamQuery,
+        query=StreamQuery,
         answers=((101, ""),),
         refusals=(400, 403, 404, 422, 426, 503),
     ),
-    Route("get", _RUN + "/questions", "List a run's questions", answers=((200, r.QuestionPage),), refusals=(404,)),
-    Route("get", "/v1/questions", "List the open questions that I may answer", answers=((200, r.QuestionPage),)),
+    Route("get", _RUN + "/questions", "List a run's questions", answers=((200, QuestionPage),), refusals=(404,)),
+    Route("get", "/v1/questions", "List the open questions that I may answer", answers=((200, QuestionPage),)),
     Route(
         "post",
         "/v1/questions/{question_id}/answer",
         "Answer a question",
-        body=s.AnswerRequest,
-        answers=((200, r.QuestionResource),),
+        body=AnswerRequest,
+        answers=((200, QuestionResource),),
         refusals=(400, 404, 409, 410, 415, 422),
     ),
-    Route("get", "/v1/queue", "List the queue", query=s.QueueQuery, answers=((200, q.QueuePage),), refusals=(422,)),
-    Route("get", "/v1/admin/queue", "Show the queue as a whole (admins)", answers=((200, q.GatesResource),), refusals=(403, 422)),
+    Route("get", "/v1/queue", "List the queue", query=QueueQuery, answers=((200, QueuePage),), refusals=(422,)),
+    Route("get", "/v1/admin/queue", "Show the queue as a whole (admins)", answers=((200, GatesResource),), refusals=(403, 422)),
     Route(
         "patch",
         "/v1/admin/queue",
         "Pause or close the queue, or end that (admins)",
-        body=s.GatesRequest,
-        answers=((200, q.GatesResource),),
+        body=GatesRequest,
+        answers=((200, GatesResource),),
         refusals=(400, 403, 415, 422),
     ),
     Route(
         "get",
         "/v1/audit",
         "List who steered what (all: admins; of one's own runs: everybody)",
-        query=s.AuditQuery,
-        answers=((200, q.ChangePage),),
+        query=AuditQuery,
+        answers=((200, ChangePage),),
         refusals=(403, 404, 422),
     ),
-    Route("get", "/v1/me", "Show who I am", answers=((200, r.PersonResource),)),
-    Route("get", "/v1/limits", "Show what a run may ask for", answers=((200, r.LimitsResource),)),
-    Route("get", "/v1/admin/limits", "List the limits and shares that are set", answers=((200, q.ScopePage),), refusals=(403,)),
+    Route("get", "/v1/me", "Show who I am", answers=((200, PersonResource),)),
+    Route("get", "/v1/limits", "Show what a run may ask for", answers=((200, LimitsResource),)),
+    Route("get", "/v1/admin/limits", "List the limits and shares that are set", answers=((200, ScopePage),), refusals=(403,)),
     Route(
         "put",
         "/v1/admin/limits",
         "Set the limits and the share of one scope",
-        body=s.ScopeRequest,
-        answers=((200, q.ScopePage),),
+        body=ScopeRequest,
+        answers=((200, ScopePage),),
         refusals=(400, 403, 404, 415, 422),
     ),
     Route(
         "delete",
         "/v1/admin/limits",
         "Give one scope its defaults back",
-        query=s.ScopeQuery,
-        answers=((200, q.ScopePage),),
+        query=ScopeQuery,
+        answers=((200, ScopePage),),
         refusals=(403, 404, 422),
     ),
     Route("get", "/v1/openapi.json", "Read this description", answers=((200, _JSON),), open=True),
-    Route("get", "/livez", "Ask whether the process answers", answers=((200, r.Liveness),), open=True),
+    Route("get", "/livez", "Ask whether the process answers", answers=((200, Liveness),), open=True),
     Route(
         "get",
         "/readyz",
         "Ask whether the process should get requests",
-        answers=((200, r.Readiness), (503, r.Readiness)),
+        answers=((200, Readiness), (503, Readiness)),
         open=True,
     ),
     Route("get", "/metrics", "Read the process's numbers (Prometheus)", answers=((200, "text/plain"),), open=True),
 )
-_FRAMES = (s.AnswerFrame, s.InputFrame, s.CancelFrame, s.PingFrame)
+_FRAMES = (AnswerFrame, InputFrame, CancelFrame, PingFrame)
 
 
 @bp.get("/v1/openapi.json")

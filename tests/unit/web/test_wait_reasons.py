@@ -10,8 +10,8 @@ from app.domain.queue.admission import Limits
 from app.domain.runs.run import Run
 from app.service import queries
 from app.service.queries import Moment
-from app.web.streams import wait_reasons
-from app.web.streams.wait_reasons import Waits
+from app.web import wait_reasons
+from app.web.wait_reasons import WaitReasonCache
 from tests.unit.web.doubles import Site
 
 
@@ -24,19 +24,19 @@ def site(tmp_path: Path) -> Site:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
     """Every look at the whole queue."""
     made: list[Moment] = []
-    monkeypatch.setattr(queries, "moment", lambda services: made.append(Moment(services.runs.line(), ())) or made[-1])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(queries, "moment", lambda services: made.append(Moment(services.store.queue.line(), ())) or made[-1])  # type: ignore[func-returns-value]
     return made
 
 
 def queued(site: Site) -> Run:
-    run = site.services.runs.get(site.submit()["id"])
+    run = site.services.store.runs.get(site.submit()["id"])
     assert run is not None
     return run
 
 
 def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[Moment]) -> None:
     runs = [queued(site) for _ in range(3)]
-    known = Waits(site.services)
+    known = WaitReasonCache(site.services)
     for _ in range(2):
         assert [wait and wait.position for wait in map(known.of_run, runs)] == [1, 2, 3]
     assert len(looks) == 6
@@ -45,10 +45,10 @@ def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[Moment])
 def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_reasons, "LONG", 2)
     runs = [queued(site) for _ in range(3)]
-    known = Waits(site.services)
+    known = WaitReasonCache(site.services)
     for _ in range(3):
         assert [wait and wait.position for wait in map(known.of_run, runs)] == [1, 2, 3]
-        assert [known.of(run.id)[1] for run in runs] == [known.of_run(run) for run in runs]
+        assert [known.of_id(run.id)[1] for run in runs] == [known.of_run(run) for run in runs]
     assert len(looks) == 1
     newest = queued(site)
     assert (wait := known.of_run(newest)) is not None and wait.position == 4, "younger than the look"
@@ -56,7 +56,7 @@ def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment]
 
 def test_a_run_that_is_not_queued_costs_no_look(site: Site, looks: list[Moment]) -> None:
     run = queued(site)
-    site.services.runs.dispatch_next(Limits())
-    started = site.services.runs.get(run.id)
-    assert started is not None and Waits(site.services).of_run(started) is None
+    site.services.store.queue.dispatch_next(Limits())
+    started = site.services.store.runs.get(run.id)
+    assert started is not None and WaitReasonCache(site.services).of_run(started) is None
     assert looks == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.agent.program import usage
-from app.agent.program.usage import LOOK_CREDIT_S, LOOK_SHARE, Gauge, Group, Reading
+from app.agent.program.usage import LOOK_CREDIT_S, LOOK_SHARE, ProcessGroup, Reading, UsageMeter
 
 PAGE, TICKS = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
 MIB = 1024 * 1024
@@ -33,10 +33,10 @@ def test_a_group_is_summed_without_its_leader_and_without_others(tmp_path: Path)
     process(tmp_path, 53, 51, 40, 500, 99999)
     (tmp_path / "54").mkdir()  # gone between the listing and the reading
     (tmp_path / "uptime").write_text("1 1")
-    found = Group(50, str(tmp_path)).read(0.0)
+    found = ProcessGroup(50, str(tmp_path)).read(0.0)
     assert found is not None
     assert (found.memory, found.peak, found.cpu_s) == (30 * PAGE, max(30 * PAGE, 90 * 1024), 300 / TICKS)
-    assert Group(99, str(tmp_path)).read(0.0) is None
+    assert ProcessGroup(99, str(tmp_path)).read(0.0) is None
 
 
 class Spent:
@@ -52,7 +52,7 @@ class Spent:
 
 def test_the_whole_machine_is_looked_through_only_as_often_as_the_share_allows(tmp_path: Path) -> None:
     process(tmp_path, 51, 50, 10, 97, 60)
-    group, spent = Group(50, str(tmp_path)), Spent(LOOK_CREDIT_S * 2)
+    group, spent = ProcessGroup(50, str(tmp_path)), Spent(LOOK_CREDIT_S * 2)
 
     def memory(now: float) -> int:
         found = group.read(now, spent)
@@ -74,7 +74,7 @@ def test_the_whole_machine_is_looked_through_only_as_often_as_the_share_allows(t
 def test_a_number_that_became_another_process_does_not_count(tmp_path: Path) -> None:
     process(tmp_path, 51, 50, 10, 97, 60)
     process(tmp_path, 52, 50, 20, 97, 60)
-    group, spent = Group(50, str(tmp_path)), Spent(LOOK_CREDIT_S * 2)
+    group, spent = ProcessGroup(50, str(tmp_path)), Spent(LOOK_CREDIT_S * 2)
     assert group.read(0.0, spent) is not None
     stat = tmp_path / "52" / "stat"
     stat.write_text(stat.read_text().replace(" S 1 50 ", " S 1 60 "))
@@ -87,14 +87,14 @@ def test_a_real_group_is_read() -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as leader:
         assert leader.stdout is not None and leader.stdin is not None
         assert leader.stdout.read(2) == b".."
-        found = Group(leader.pid).read(0.0)
+        found = ProcessGroup(leader.pid).read(0.0)
         leader.stdin.close()
     assert found is not None and 40_000_000 < found.memory <= found.peak < 200_000_000
     assert 0 <= found.cpu_s < 60
 
 
 def test_the_rate_is_of_the_time_between_two_readings() -> None:
-    gauge = Gauge()
+    gauge = UsageMeter()
     assert gauge.take(Reading(10, 30, 1.0), 100.0) == {
         "memory_bytes": 10, "peak_memory_bytes": 30, "cpu_seconds": 1.0, "cpu_cores": None,
     }  # fmt: skip

@@ -6,14 +6,13 @@ import threading
 import time
 from typing import TypeAlias
 
-from flask import current_app
-
 from app.domain.runs.run import Run, Status
 from app.service import queries
 from app.service.queries import Moment, Wait
 from app.service.services import Services
 
-Standing: TypeAlias = tuple[bool, Wait | None]
+# Whether the run has yet to start, and what it waits for.
+StartState: TypeAlias = tuple[bool, Wait | None]
 NOT_STARTED = (Status.QUEUED, Status.STARTING)
 FRESH_S = 1.0
 # Queued runs; to look at fewer takes some milliseconds.
@@ -21,18 +20,18 @@ LONG = 2_000
 MAX_KEPT = 10_000
 
 
-class Waits:
+class WaitReasonCache:
     """What runs wait for, each at most `FRESH_S` seconds old. Thread-safe."""
 
     def __init__(self, services: Services) -> None:
         """Nothing is known."""
         self._services = services
         self._lock = threading.Lock()
-        self._known: dict[str, tuple[float, Standing]] = {}
+        self._known: dict[str, tuple[float, StartState]] = {}
         self._moment: tuple[float, Moment] | None = None
         self._one_at_a_time = threading.Lock()
 
-    def of(self, run_id: str) -> Standing:
+    def of_id(self, run_id: str) -> StartState:
         """Return whether the run has yet to start, and what it waits for. Raises: StoreUnavailable."""
         now = time.monotonic()
         with self._lock:
@@ -41,14 +40,14 @@ class Waits:
                 return known[1]
             if len(self._known) >= MAX_KEPT:
                 self._known.clear()
-        run: Run | None = self._services.runs.get(run_id)
-        standing: Standing = (False, None)
+        run: Run | None = self._services.store.runs.get(run_id)
+        state: StartState = (False, None)
         if run is not None and run.status in NOT_STARTED:
             moment = self._within(FRESH_S * 0.9) if run.status is Status.QUEUED else None
-            standing = (True, queries.wait_of(self._services, run, moment))
+            state = (True, queries.wait_of(self._services, run, moment))
         with self._lock:
-            self._known[run_id] = (now + FRESH_S * 0.9, standing)
-        return standing
+            self._known[run_id] = (now + FRESH_S * 0.9, state)
+        return state
 
     def of_run(self, run: Run) -> Wait | None:
         """Return what the run waits for, as of now; in a long queue its place is as of the last second.
@@ -72,9 +71,3 @@ class Waits:
         # A moment costs a look at the whole queue, a place in it next to nothing.
         self._moment = time.monotonic(), queries.moment(self._services)
         return self._moment[1]
-
-
-def waits() -> Waits:
-    """Return those of the application that handles the present request."""
-    known: Waits = current_app.extensions["podwire.waits"]
-    return known

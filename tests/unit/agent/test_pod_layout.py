@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from app.agent.pod_layout import HOOK, Place
+from app.agent.pod_layout import HOOK, PodLayout
 from tests.servers import wait_until
 
 Hook = Callable[[], "subprocess.Popen[bytes]"]
@@ -27,8 +27,8 @@ def hook(shared: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(["bash", "-c", HOOK.replace("/podwire", str(shared))], stderr=subprocess.DEVNULL)
 
 
-def place(shared: Path) -> Place:
-    return Place(str(shared), str(shared.parent / "spool"), sys.executable)
+def place(shared: Path) -> PodLayout:
+    return PodLayout(str(shared), str(shared.parent / "spool"), sys.executable)
 
 
 def test_the_hook_waits_for_the_word_when_it_comes_first(shared: Path) -> None:

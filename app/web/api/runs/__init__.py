@@ -1,0 +1,1 @@
+"""Runs over HTTP: the views, and the shapes of what clients send and receive."""
