@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import _thread
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any
@@ -40,10 +40,10 @@ def _nothing() -> None:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What a request got before its upgrade: its slot, the handler's arguments, and `close` for what they hold."""
+    """What a request got before its upgrade: its slot, what the handler is to serve, and `close` for what that holds."""
 
     slot: Slot
-    arguments: Mapping[str, Any]
+    subject: Any
     close: Callable[[], None] = _nothing
 
     def release(self) -> None:
@@ -57,8 +57,13 @@ Admit = Callable[..., Admission]
 
 
 def admit_person(person: Person, **arguments: Any) -> Admission:
-    """Admit one more stream of the person; the handler gets the address' arguments. Raises: Draining, TooManySockets."""
+    """Admit one more stream of the person, to serve the address' arguments. Raises: Draining, TooManySockets."""
     return Admission(context().drain.admit(person.id), arguments)
+
+
+def _with_arguments(handler: Handler) -> Handler:
+    # A call with `**` takes a kilobyte of each socket's stack, so the stream of a run goes without.
+    return lambda connection, arguments: handler(connection, **arguments)
 
 
 class Sock(flask_sock.Sock):  # type: ignore[misc]
@@ -81,22 +86,25 @@ class Sock(flask_sock.Sock):  # type: ignore[misc]
             app.wsgi_app = UpgradeMiddleware(app.wsgi_app)  # type: ignore[method-assign]
 
     def route(
-        self, path: str, bp: Blueprint | None = None, *, admit: Admit = admit_person, **options: Any
+        self, path: str, bp: Blueprint | None = None, *, admit: Admit | None = None, **options: Any
     ) -> Callable[[Handler], Handler]:
-        """Register `handler(connection, **arguments)`, as flask-sock does.
+        """Register `handler(connection, **arguments)`, as flask-sock does; with `admit`, `handler(connection, subject)`.
 
         `admit` looks at the request before the upgrade. The handler runs after it, without Flask's contexts; when it returns,
         the connection is closed.
         """
+        admitted = admit or admit_person
 
         def decorator(handler: Handler) -> Handler:
+            serve = handler if admit else _with_arguments(handler)
+
             @wraps(handler)
             def upgrade(**arguments: Any) -> Response:
                 person = current_person()
                 check_origin()
                 check_handshake(request.environ)
-                admission = admit(person, **arguments)
-                request.environ[_UPGRADE] = Upgrade(handler, admission, context().drain, shown(request.path))
+                admission = admitted(person, **arguments)
+                request.environ[_UPGRADE] = Upgrade(serve, admission, context().drain, shown(request.path))
                 return Response(status=101)
 
             self._target(bp).route(path, websocket=True, **options)(upgrade)
@@ -151,7 +159,7 @@ class Upgrade:
 
     def _handle(self, connection: Connection) -> None:
         try:
-            self.handler(connection, **self.admission.arguments)
+            self.handler(connection, self.admission.subject)
         except Violation as violation:
             connection.close(violation.code, violation.reason)
         except ConnectionClosed:

@@ -25,7 +25,7 @@ def admit(person: Person, run_id: str) -> Admission:
     run = queries.show(site.services, person, run_id)
     slot, cursor = open_cursor(person, run_id, position)
     subscription = Subscription(site.services, run, credential(), cursor, site.wait_reasons.of_id)
-    return Admission(slot, {"subscription": subscription}, cursor.close)
+    return Admission(slot, subscription, cursor.close)
 
 
 @sock.route("/v1/runs/<run:run_id>/stream", bp, admit=admit)
