@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from app.cli.client.follow import Follower
-from app.cli.client.http import Target
 from app.cli.client.stream import watch
+from app.cli.client.target import Target
 from app.cli.terminal.console import Console
 from app.cli.terminal.view import View, end_sentence, exit_code
 from app.domain.runs.run import Status

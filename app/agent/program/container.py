@@ -19,8 +19,8 @@ from app.agent.records.wire_format import Kind
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from app.agent.commands import Obey
-    from app.agent.main_loop import MainLoop
     from app.agent.pod_layout import PodLayout
+    from app.agent.program.program import Loop
     from app.agent.program.start import Config
 
 ARTEFACTS = "/artefacts"
@@ -70,7 +70,7 @@ class ContainerProgram:
 
     # --- beginning
 
-    def begin(self, loop: MainLoop) -> None:
+    def begin(self, loop: Loop) -> None:
         """Let the program's container begin."""
         self._loop = loop
         loop.watch_program(self._layout.note, self._read_notes)

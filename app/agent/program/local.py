@@ -12,7 +12,7 @@ from app.agent.program.usage import ProcessGroup
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from app.agent.commands import Obey
-    from app.agent.main_loop import MainLoop
+    from app.agent.program.program import Loop
     from app.agent.program.start import StartedProgram
 
 
@@ -30,7 +30,7 @@ class LocalProgram:
         self.commands: dict[int, Obey] = {}
         self._group = ProcessGroup(started.guardian)
 
-    def begin(self, loop: MainLoop) -> None:
+    def begin(self, loop: Loop) -> None:
         """Record that it runs, or why not."""
         self._loop = loop
         if self._started.error:

@@ -1,12 +1,60 @@
-"""What the main loop needs of the program beside it. There are two: of this machine (local.py), in a container (container.py)."""
+"""What the main loop needs of the program beside it, and the program of the loop (app/agent/main_loop.py).
+
+There are two programs: processes of this machine (local.py), a container (container.py).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from app.agent.commands import Obey
-from app.agent.main_loop import MainLoop
 from app.agent.program.start import Config
+from app.agent.program.usage import Reading
+from app.agent.records.wire_format import Kind
+
+
+class Loop(Protocol):
+    """The agent's main loop. `ended`: the end is on record; `settled`: how the program ended is known; `finished`: a follower has
+    taken everything.
+    """
+
+    ended: bool
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is known how the program ended."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether a follower has taken everything there is."""
+
+    def watch_program(self, end: int, ready: Callable[[], object]) -> None:
+        """Watch the program's streams, then the descriptor that tells of its end, then the bell of its questions."""
+
+    def forget(self, fd: int) -> None:
+        """Watch the descriptor no more."""
+
+    def started(self, pid: int) -> None:
+        """Record that the program runs."""
+
+    def settle(self, end: dict[str, object], usage: object) -> None:
+        """Take how the program ended."""
+
+    def end(self, end: dict[str, object], usage: object = None) -> None:
+        """Record the end."""
+
+    def report(self, reading: Reading) -> None:
+        """Tell every follower what the program uses."""
+
+    def record(self, kind: Kind, body: dict[str, object]) -> None:
+        """Write a record into the spool. Raises: SpoolFailed."""
+
+    def drain(self) -> None:
+        """Record what the program has written up to now."""
+
+    def leave(self) -> None:
+        """Leave at once."""
 
 
 class Program(Protocol):
@@ -22,7 +70,7 @@ class Program(Protocol):
     running: bool  # whether time is the program's own
     commands: dict[int, Obey]  # what clients may want of it besides the common commands
 
-    def begin(self, loop: MainLoop) -> None:
+    def begin(self, loop: Loop) -> None:
         """Start, or watch what was started; say so with `loop.started`, or `loop.end` if it cannot be."""
 
     def before_output(self) -> None:

@@ -10,34 +10,21 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from app.cli.client.backoff import retry_delay_s
+from app.cli.client.refusal import json_object
+from app.cli.client.target import Target
 from app.cli.errors import NobodyThere, Refused, Stop, Unreachable
 from app.domain.ids import is_run_id
 
 if TYPE_CHECKING:
     from http.client import HTTPResponse
 
-TIMEOUT_S = 30.0
 TRIES = 5
 CHUNK = 64 * 1024
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the service is, and what proves who asks."""
-
-    url: str
-    token: str = field(repr=False)
-
-    @property
-    def is_local(self) -> bool:
-        """True when the service is on this machine: then no proxy is asked."""
-        return urlsplit(self.url).hostname in _LOOPBACK
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +83,7 @@ class Api:
         for failures in range(TRIES):
             try:
                 with self._open(method, path, body, headers or {}) as response:
-                    return _parse(response.read())
+                    return json_object(response.read())
             except Unreachable as error:
                 if failures == TRIES - 1 or isinstance(error, NobodyThere):
                     raise
@@ -121,17 +108,6 @@ def run_path(run_id: str) -> str:
     return f"/v1/runs/{run_id}"
 
 
-def refusal(status: int, body: bytes, url: str) -> Refused:
-    """Return the error for an answer that is not a success."""
-    from http.client import responses
-
-    problem = _parse(body)
-    hint = " Sign in with: podwire login" if status == 401 else ""
-    refused = Refused(status, problem, f"{url} answered {status} {responses.get(status, '')}".rstrip() + ".")
-    refused.detail += hint
-    return refused
-
-
 def with_query(path: str, query: Mapping[str, object]) -> str:
     """Return the path with the query's parts that are not None."""
     given = {name: value for name, value in query.items() if value is not None}
@@ -146,12 +122,4 @@ def rows(page: Mapping[str, object]) -> Sequence[Mapping[str, object]]:
 
 def as_row(value: object) -> Mapping[str, object]:
     """Return a part of an answer that should be an object; an empty one when it is none."""
-    return value if isinstance(value, dict) else {}
-
-
-def _parse(body: bytes) -> dict[str, object]:
-    try:
-        value = json.loads(body)
-    except ValueError:
-        return {}
     return value if isinstance(value, dict) else {}

@@ -18,7 +18,8 @@ import websocket
 
 from app.cli.client.backoff import retry_delay_s
 from app.cli.client.follow import After, Event, Follower, Item, ProtocolFault, after_close, explain_close
-from app.cli.client.http import Target, refusal
+from app.cli.client.refusal import refusal
+from app.cli.client.target import Target
 from app.cli.errors import Refused, Unreachable
 
 CONNECT_TIMEOUT_S = 20.0

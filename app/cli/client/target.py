@@ -8,12 +8,27 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
-from app.cli.client.http import Target
 from app.cli.errors import Stop
 
 CLIENT_FILE = "client.json"
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the service is, and what proves who asks."""
+
+    url: str
+    token: str = field(repr=False)
+
+    @property
+    def is_local(self) -> bool:
+        """True when the service is on this machine: then no proxy is asked."""
+        return urlsplit(self.url).hostname in _LOOPBACK
 
 
 def find_target(environ: Mapping[str, str] | None = None) -> Target:

@@ -11,8 +11,12 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from app.cli.client.http import CHUNK, TIMEOUT_S, Target, refusal
+from app.cli.client.refusal import refusal
+from app.cli.client.target import Target
 from app.cli.errors import NobodyThere, Unreachable
+
+TIMEOUT_S = 30.0
+MAX_PROBLEM_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -30,7 +34,7 @@ def opened(
             yield response
     except urllib.error.HTTPError as error:
         with error:
-            raise refusal(error.code, error.read(CHUNK), target.url) from error
+            raise refusal(error.code, error.read(MAX_PROBLEM_BYTES), target.url) from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ConnectionRefusedError) and target.is_local:
             raise NobodyThere(f"Nothing answers at {target.url}; start it with: podwire up") from error

@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from app.cli.client.http import Api, Target
-from app.cli.client.target import credentials_path, save_target
+from app.cli.client.http import Api
+from app.cli.client.target import Target, credentials_path, save_target
 from app.cli.errors import Stop
 from app.cli.grammar import command
 from app.cli.terminal.output import put

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import click
 
 from app.cli.client.follow import Follower, Item, Told, Waits
-from app.cli.client.http import Api, Target
+from app.cli.client.http import Api
 from app.cli.client.stream import watch
+from app.cli.client.target import Target
 from app.cli.errors import Stop
 from app.cli.grammar import command, option
 from app.cli.local_settings import local_settings

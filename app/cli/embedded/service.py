@@ -19,9 +19,9 @@ from types import FrameType
 import redis
 
 from app.cli.client.follow import Follower
-from app.cli.client.http import Api, Target
+from app.cli.client.http import Api
 from app.cli.client.stream import watch
-from app.cli.client.target import CLIENT_FILE, read_target, save_target
+from app.cli.client.target import CLIENT_FILE, Target, read_target, save_target
 from app.cli.component_words import web_words, worker_words
 from app.cli.embedded.child_processes import Processes, Program
 from app.cli.embedded.example import example_run

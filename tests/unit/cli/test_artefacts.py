@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.client.http import Target
+from app.cli.client.target import Target
 from app.cli.commands import artefacts
 from app.cli.errors import Refused
 from app.cli.main import main

@@ -18,7 +18,8 @@ import pytest
 
 from app.cli.client import http, stream
 from app.cli.client.follow import Follower, Item, Told
-from app.cli.client.http import Api, Target
+from app.cli.client.http import Api
+from app.cli.client.target import Target
 from app.cli.errors import NobodyThere, Refused, Unreachable
 
 RUN = "r" + "a" * 19

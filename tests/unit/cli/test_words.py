@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from app.cli.client.http import Target
 from app.cli.client.submission import RunOptions, submission
-from app.cli.client.target import credentials_path, find_target, save_target
+from app.cli.client.target import Target, credentials_path, find_target, save_target
 from app.cli.commands.run import run
 from app.cli.errors import Stop
 from app.cli.main import main
