@@ -185,7 +185,7 @@ class Publisher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ArchiveState:
     """What SQL knows of a run's log: the archive reaches `seq`.
 
     `bases` are the (epoch, base_seq) of its epochs; `ended` when the end event is in the archive.
@@ -203,5 +203,5 @@ class Archive(Protocol):
     def read(self, run_id: str, after: int, limit: int) -> list[Entry]:
         """Return up to about `limit` entries with seq > `after`, in order and without gaps; [] when the archive ends there."""
 
-    def standing(self, run_id: str) -> Standing | None:
+    def archive_state(self, run_id: str) -> ArchiveState | None:
         """Return how far the archive reaches; None for an unknown run."""

@@ -30,7 +30,7 @@ class Ground(Protocol):
         """True while the live log is out of reach."""
 
     def poke(self, run_id: str) -> None:
-        """Ask for the run's head and standing to be read anew."""
+        """Ask for the run's head and archive to be read anew."""
 
 
 class Cursor:

@@ -1,6 +1,6 @@
 """What one process knows of one run's log: how far it reaches, its latest events, its epochs. Shared by all cursors of the run.
 
-No I/O and no clock: announcements, heads and standings come in; what a cursor may be given, or must fetch, goes out.
+No I/O and no clock: announcements, heads and states of the archive come in; what a cursor may be given, or must fetch, goes out.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from itertools import islice
 
-from app.domain.ports import Head, Standing
+from app.domain.ports import ArchiveState, Head
 from app.domain.runs.events import Entry, Kind, Position, epoch_after, resume_point
 from app.live.batch import Batch, Reset, cut, make_batch, nothing_more
 from app.live.names import Announcement, stamp
@@ -100,7 +100,7 @@ class Feed:
     Invariant: what is handed out belongs to `epoch` or to an earlier one up to its base, and follows on from the cursor.
     """
 
-    def __init__(self, run_id: str, standing: Standing, *, ring_bytes: int, batch_bytes: int) -> None:
+    def __init__(self, run_id: str, archived: ArchiveState, *, ring_bytes: int, batch_bytes: int) -> None:
         """Begin with what SQL knows."""
         self.run_id = run_id
         self.filling = threading.Lock()
@@ -119,7 +119,7 @@ class Feed:
         self._top = self.shown = self._floor = 0
         self._bases: tuple[tuple[int, int], ...] = ()
         self.epoch = 0
-        self.observe(None, standing)
+        self.observe(None, archived)
         self.show(0.0)
 
     @property
@@ -127,24 +127,24 @@ class Feed:
         """True once the end event is known: nothing will follow."""
         return self.end_seq is not None
 
-    def observe(self, head: Head | None, standing: Standing | None) -> bool:
+    def observe(self, head: Head | None, archived: ArchiveState | None) -> bool:
         """Take in what the live log and SQL say, read in this order; True when there is something to show."""
         with self._lock:
             before = (self.epoch, self.end_seq)
-            if standing is not None:
-                self._heed(standing)
+            if archived is not None:
+                self._heed(archived)
             if head is not None and head.epoch == self.epoch:
                 self._floor = head.floor
                 self._top = max(self._top, head.seq)
             return before != (self.epoch, self.end_seq) or self._top > self.shown
 
-    def _heed(self, standing: Standing) -> None:
-        if standing.epoch > self.epoch:
-            self._begin(standing.epoch, standing.seq)
-        self._bases = standing.bases
-        self._top = max(self._top, standing.seq)
-        if standing.ended:
-            self.end_seq = standing.seq
+    def _heed(self, archived: ArchiveState) -> None:
+        if archived.epoch > self.epoch:
+            self._begin(archived.epoch, archived.seq)
+        self._bases = archived.bases
+        self._top = max(self._top, archived.seq)
+        if archived.ended:
+            self.end_seq = archived.seq
 
     def _begin(self, epoch: int, top: int) -> None:
         """Enter an epoch: what is held may have been dropped."""

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import redis
 
 from app.domain.errors import LiveUnavailable, NotFound, StoreUnavailable
-from app.domain.ports import Archive, EventLog, Head, Standing
+from app.domain.ports import Archive, ArchiveState, EventLog, Head
 from app.domain.runs.events import Position
 from app.live.cursor import Cursor
 from app.live.feed import Feed, Heard
@@ -34,7 +34,7 @@ LONGEST_SLEEP_S = 0.5
 class Hub:
     """The watchers of one process. Thread-safe.
 
-    An announcement reaches cursors at once after a quiet moment, under load every `coalesce_s` seconds. Head and standing
+    An announcement reaches cursors at once after a quiet moment, under load every `coalesce_s` seconds. Head and archive
     of a run are read when its subscription is acknowledged (again), on `poke`, and every `check_s` seconds (jittered);
     every second while Redis is out of reach, when cursors go on from the archive.
     """
@@ -125,7 +125,7 @@ class Hub:
         try:
             if position.epoch > feed.epoch:
                 # The watcher was elsewhere told of an epoch that we have not heard of: it is in SQL, or it never was.
-                feed.observe(None, self.archive.standing(run_id))
+                feed.observe(None, self.archive.archive_state(run_id))
                 self._pacer.show(feed)
             never_was = position.epoch > feed.epoch
         except BaseException:
@@ -134,14 +134,14 @@ class Hub:
         return Cursor(self, feed, Position(0, position.seq) if never_was else position, lambda: self._leave(feed))
 
     def poke(self, run_id: str) -> None:
-        """Read the run's head and standing soon, if it is watched."""
+        """Read the run's head and the archive's state soon, if it is watched."""
         with self._asking:
             if run_id in self._feeds:
                 self._asked.add(run_id)
                 self._asking.notify()
 
     def poke_all(self) -> None:
-        """Read head and standing of all watched runs soon."""
+        """Read head and archive of all watched runs soon."""
         with self._asking:
             self._asked.update(self._feeds)
             self._asking.notify()
@@ -151,10 +151,10 @@ class Hub:
             feed = self._feeds.get(run_id)
             if feed is not None:
                 return self._enter(feed)
-        standing = self.archive.standing(run_id)
-        if standing is None:
+        archived = self.archive.archive_state(run_id)
+        if archived is None:
             raise NotFound()
-        fresh = Feed(run_id, standing, ring_bytes=self._ring_bytes, batch_bytes=self._batch_bytes)
+        fresh = Feed(run_id, archived, ring_bytes=self._ring_bytes, batch_bytes=self._batch_bytes)
         with self._lock:
             feed = self._enter(self._feeds.setdefault(run_id, fresh))
         if feed is fresh and not feed.ended:
@@ -229,14 +229,14 @@ class Hub:
             return asked
 
     def _refresh(self, feed: Feed) -> bool:
-        """Read head and standing anew, in this order, so that the standing knows the head's epoch; False when SQL failed."""
+        """Read head and archive anew, in this order, so that the archive knows the head's epoch; False when SQL failed."""
         if feed.ended:
             return True
         head = self._head(feed.run_id)
-        standing = self._standing(feed.run_id)
-        if feed.observe(head, standing):
+        archived = self._archive_state(feed.run_id)
+        if feed.observe(head, archived):
             self._pacer.show(feed)
-        return standing is not None
+        return archived is not None
 
     def _head(self, run_id: str) -> Head | None:
         if self.degraded:
@@ -248,12 +248,12 @@ class Hub:
             logger.warning("run %s: head was not read: %s", run_id, error)
             return None
 
-    def _standing(self, run_id: str) -> Standing | None:
+    def _archive_state(self, run_id: str) -> ArchiveState | None:
         try:
-            return self.archive.standing(run_id)
+            return self.archive.archive_state(run_id)
         except StoreUnavailable as error:
             self._errors += 1
-            logger.warning("run %s: standing was not read: %s", run_id, error)
+            logger.warning("run %s: the archive was not read: %s", run_id, error)
             return None
 
     def _reap(self) -> None:

@@ -9,7 +9,7 @@ from app.domain.errors import NotFound
 from app.domain.person import Person, visible
 from app.domain.queue.admission import explain_start, explain_wait
 from app.domain.queue.forecast import Forecast, forecast, in_words
-from app.domain.queue.queue_positions import Line
+from app.domain.queue.queue_positions import QueuePositions
 from app.domain.runs.attempts import AttemptPart, all_attempts
 from app.domain.runs.question import Question
 from app.domain.runs.retry import explain_again
@@ -27,7 +27,7 @@ class QueueItem:
 
 
 @dataclass(frozen=True, slots=True)
-class Wait:
+class WaitReason:
     """Why a run waits, as a sentence, and where it stands in the queue (1-based; None when it has left it)."""
 
     position: int | None
@@ -62,36 +62,36 @@ def queue(services: Services, person: Person, limit: int = 100) -> list[QueueIte
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class QueueSnapshot:
     """What the places and forecasts of many runs are made of: the order of the whole queue, and how long runs took lately."""
 
-    line: Line
+    line: QueuePositions
     durations: tuple[float, ...]
 
 
-def moment(services: Services) -> Moment:
+def queue_snapshot(services: Services) -> QueueSnapshot:
     """Return how the queue stands now. It costs a look at all of it."""
-    return Moment(services.store.queue.line(services.limits.ageing_s), services.store.queue.recent_durations())
+    return QueueSnapshot(services.store.queue.positions(services.limits.ageing_s), services.store.queue.recent_durations())
 
 
-def wait_of(services: Services, run: Run, now: Moment | None = None) -> Wait | None:
+def wait_reason(services: Services, run: Run, now: QueueSnapshot | None = None) -> WaitReason | None:
     """Return why the run has not started, by a moment that the caller has or a new one; None when nothing is in its way."""
     if run.status is Status.STARTING:
         why = explain_start(run, services.store.leases.now())
-        return Wait(None, why) if why else None
+        return WaitReason(None, why) if why else None
     if run.status is not Status.QUEUED:
         return None
     position = services.store.queue.position(run, services.limits.ageing_s, now.line if now else None)
     if position == 0:
         return None
     if again := _again(services, run):
-        return Wait(position, again)
-    found = services.store.runs.standing(run, services.limits)
+        return WaitReason(position, again)
+    found = services.store.runs.start_conditions(run, services.limits)
     why = explain_wait(position, found.limits, found.owner, found.everyone, found.group, found.full_label)
     durations = now.durations if now else services.store.queue.recent_durations()
     free = max(0, found.limits.active - found.everyone.active)
     expected = None if found.everyone.paused else forecast(position, found.limits.active, free, durations)
-    return Wait(position, f"{why}; expected to start {in_words(expected)}" if expected else why, expected)
+    return WaitReason(position, f"{why}; expected to start {in_words(expected)}" if expected else why, expected)
 
 
 def _again(services: Services, run: Run) -> str | None:

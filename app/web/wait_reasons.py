@@ -8,11 +8,11 @@ from typing import TypeAlias
 
 from app.domain.runs.run import Run, Status
 from app.service import queries
-from app.service.queries import Moment, Wait
+from app.service.queries import QueueSnapshot, WaitReason
 from app.service.services import Services
 
 # Whether the run has yet to start, and what it waits for.
-StartState: TypeAlias = tuple[bool, Wait | None]
+StartState: TypeAlias = tuple[bool, WaitReason | None]
 NOT_STARTED = (Status.QUEUED, Status.STARTING)
 FRESH_S = 1.0
 # Queued runs; to look at fewer takes some milliseconds.
@@ -28,7 +28,7 @@ class WaitReasonCache:
         self._services = services
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, StartState]] = {}
-        self._moment: tuple[float, Moment] | None = None
+        self._moment: tuple[float, QueueSnapshot] | None = None
         self._one_at_a_time = threading.Lock()
 
     def of_id(self, run_id: str) -> StartState:
@@ -44,12 +44,12 @@ class WaitReasonCache:
         state: StartState = (False, None)
         if run is not None and run.status in NOT_STARTED:
             moment = self._within(FRESH_S * 0.9) if run.status is Status.QUEUED else None
-            state = (True, queries.wait_of(self._services, run, moment))
+            state = (True, queries.wait_reason(self._services, run, moment))
         with self._lock:
             self._known[run_id] = (now + FRESH_S * 0.9, state)
         return state
 
-    def of_run(self, run: Run) -> Wait | None:
+    def of_run(self, run: Run) -> WaitReason | None:
         """Return what the run waits for, as of now; in a long queue its place is as of the last second.
 
         Raises: StoreUnavailable.
@@ -57,9 +57,9 @@ class WaitReasonCache:
         known = self._moment
         is_long = known is not None and known[1].line.length > LONG
         moment = self._within(FRESH_S * 0.9 if is_long else 0.0) if run.status is Status.QUEUED else None
-        return queries.wait_of(self._services, run, moment)
+        return queries.wait_reason(self._services, run, moment)
 
-    def _within(self, seconds: float) -> Moment:
+    def _within(self, seconds: float) -> QueueSnapshot:
         """Return how the queue stood at most so long ago. One thread looks, the others wait for what it finds."""
         if seconds == 0.0:
             return self._looked()
@@ -67,7 +67,7 @@ class WaitReasonCache:
             known = self._moment
             return known[1] if known is not None and time.monotonic() < known[0] + seconds else self._looked()
 
-    def _looked(self) -> Moment:
+    def _looked(self) -> QueueSnapshot:
         # A moment costs a look at the whole queue, a place in it next to nothing.
-        self._moment = time.monotonic(), queries.moment(self._services)
+        self._moment = time.monotonic(), queries.queue_snapshot(self._services)
         return self._moment[1]

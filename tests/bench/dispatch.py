@@ -96,10 +96,10 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
     with begin(engine) as connection:
         connection.execute(HOLD_UP, {"many": limits.owner_active})
     held_up = select_both()
-    line = _timed(lambda: store.queue.line(LIMITS.ageing_s), 10)
-    known, some = store.queue.line(LIMITS.ageing_s), store.queue.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
+    line = _timed(lambda: store.queue.positions(LIMITS.ageing_s), 10)
+    known, some = store.queue.positions(LIMITS.ageing_s), store.queue.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
     alone = _timed(lambda: store.queue.position(some, LIMITS.ageing_s), 10)
-    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.runs.standing(some, LIMITS)))
+    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.runs.start_conditions(some, LIMITS)))
     return [
         _shown(free[0]),
         _shown(dispatching),

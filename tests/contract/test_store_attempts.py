@@ -60,7 +60,7 @@ def test_one_transaction_ends_the_attempt_and_queues_the_next_in_its_old_place(h
     assert house.store.questions.get(question.id).state is QuestionState.CLOSED
     assert [again.number for again in house.store.inputs.undelivered(run.id)] == [1]
     assert house.store.leases.unfinished_attempts() == []
-    assert not house.store.log.standing(run.id).ended
+    assert not house.store.log.archive_state(run.id).ended
     kept = Outcome(Status.FAILED, Reason.OOM_KILLED, "too much\ufffd", None, "SIGKILL", 1 << 40, 1.5)
     (part,) = house.store.attempts.former_attempts(run.id)
     assert part == AttemptPart(1, run.started_at, part.ended_at, kept, run.evidence, 1, 1, 0, 12)
@@ -151,4 +151,4 @@ def test_a_run_that_waits_for_its_next_attempt_can_be_cancelled_and_expire(house
     end = Entry(2, encode(1, 2, 9.0, Kind.END, {"status": "expired"}))
     ended = house.store.runs.finish(queued, after, Chunk.pack([end], 1, 0, 0, 0), Progress(1, 2, 0, 0))
     assert (ended.status, ended.attempt) == (Status.EXPIRED, 2)
-    assert house.counts() == ((0, 0, 0), (0, 0, 0)) and house.store.log.standing(run.id).ended
+    assert house.counts() == ((0, 0, 0), (0, 0, 0)) and house.store.log.archive_state(run.id).ended

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from app.domain.errors import Fenced
-from app.domain.ports import Standing
+from app.domain.ports import ArchiveState
 from app.domain.runs.events import Entry, Kind, Position, encode, output_fields, resume_point
 from app.domain.runs.run import Progress
 from app.store.log.chunks import Chunk
@@ -51,8 +51,8 @@ def test_the_archive_is_read_from_any_seq_without_gaps(house):
         for limit in (1, 3, 100):
             got = [e.seq for e in house.store.log.read(run.id, after, limit)]
             assert got == list(range(after + 1, min(39, after + limit) + 1))
-    assert house.store.log.read("nobody", 0, 10) == [] and house.store.log.standing("nobody") is None
-    assert house.store.log.standing(run.id) == Standing(1, 39, ((1, 0),), False)
+    assert house.store.log.read("nobody", 0, 10) == [] and house.store.log.archive_state("nobody") is None
+    assert house.store.log.archive_state(run.id) == ArchiveState(1, 39, ((1, 0),), False)
 
 
 def test_gaps_and_old_tokens_are_refused(house):
@@ -106,10 +106,10 @@ def test_epochs_say_from_where_a_reader_must_read_again(house):
         house.store.log.archive(run.id, run.token, *Writer(1, 2, 2).chunk(b"of the old epoch"))
     house.store.log.archive(run.id, run.token, *Writer(2, 2, 2).chunk(b"c", b"d"))
     assert house.store.log.open_epoch(run.id, run.token) == 3
-    standing = house.store.log.standing(run.id)
-    assert standing == Standing(3, 4, ((1, 0), (2, 2), (3, 4)), False)
+    archived = house.store.log.archive_state(run.id)
+    assert archived == ArchiveState(3, 4, ((1, 0), (2, 2), (3, 4)), False)
     resumes = {Position(1, 2): None, Position(1, 5): 2, Position(2, 4): None, Position(2, 6): 4, Position(3, 9): None}
-    assert {p: resume_point(p, standing.bases) for p in resumes} == resumes
+    assert {p: resume_point(p, archived.bases) for p in resumes} == resumes
     assert house.store.runs.get(run.id).archived == Progress(3, 4, 4, 40)
 
 

@@ -36,7 +36,7 @@ def test_the_end_is_one_transaction(house):
     assert house.store.questions.get(question.id).state is QuestionState.CLOSED
     assert house.counts() == ((0, 0, 0), (0, 0, 0))
     assert [e.seq for e in house.store.log.read(run.id, 0, 10)] == [1]
-    assert house.store.log.standing(run.id).ended
+    assert house.store.log.archive_state(run.id).ended
 
 
 @pytest.mark.trap("C2", "M1", "S7")

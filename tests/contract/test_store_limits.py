@@ -86,7 +86,7 @@ def test_a_label_at_its_limit_keeps_nobody_else_waiting_and_is_counted_from_the_
     late = submit(house, house.bob, **NIGHTLY)
     assert house.store.queue.dispatch_next(house.limits).id == other.id
     assert house.store.queue.dispatch_next(house.limits) is None
-    stands = house.store.runs.standing(late, house.limits)
+    stands = house.store.runs.start_conditions(late, house.limits)
     assert stands.full_label == ("kind=nightly", 1)
     sentence = explain_wait(3, stands.limits, stands.owner, stands.everyone, stands.group, stands.full_label)
     assert sentence == "3rd in the queue: at most 1 of kind=nightly at once"
@@ -164,4 +164,4 @@ def test_what_is_set_is_listed_and_weights_count(house, engine):
         submit(house, owner)
     started = [house.store.queue.dispatch_next(Limits()).owner_id for _ in range(8)]
     assert started.count(house.ann.id) == 6
-    assert house.store.runs.standing(submit(house, house.ann), Limits()).owner == Tally(1, 6, 0)
+    assert house.store.runs.start_conditions(submit(house, house.ann), Limits()).owner == Tally(1, 6, 0)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from app.domain.errors import LiveUnavailable, NotFound, StoreUnavailable
-from app.domain.ports import Append, Standing
+from app.domain.ports import Append, ArchiveState
 from app.domain.runs.events import Entry, Kind, Position, encode
 from app.live.batch import Batch, Reset
 from app.live.connect import redis_client
@@ -38,11 +38,11 @@ class Book:
         self.reads += 1
         return self.entries[after : after + limit]
 
-    def standing(self, run_id: str) -> Standing | None:
+    def archive_state(self, run_id: str) -> ArchiveState | None:
         self._check()
         if run_id != RUN:
             return None
-        return Standing(self.epoch, len(self.entries), self.bases, self.ended)
+        return ArchiveState(self.epoch, len(self.entries), self.bases, self.ended)
 
     def _check(self) -> None:
         if self.down:
@@ -473,9 +473,9 @@ def test_errors_of_the_loops_are_survived_and_counted(shared: RedisServer) -> No
         wait_until(lambda: watcher.seq == 1)
         on.client.publish(live_channel(RUN), b"nonsense")
         wait_until(lambda: on.hub.errors == 1)
-        on.book.standing, standing = lambda run_id: 1 / 0, on.book.standing
+        on.book.archive_state, real = lambda run_id: 1 / 0, on.book.archive_state
         on.hub.poke(RUN)
         wait_until(lambda: on.hub.errors >= 2)
-        on.book.standing = standing
+        on.book.archive_state = real
         on.writer.end()
         exact([watcher], on.book)

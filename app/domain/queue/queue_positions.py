@@ -70,7 +70,7 @@ class _Party:
                 heapq.heappop(heads)
 
 
-class Line:
+class QueuePositions:
     """The order of all queued runs at one moment."""
 
     def __init__(self, queued: Iterable[Owned], shares: Shares, weight: Callable[[str], int]) -> None:

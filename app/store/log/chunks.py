@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from app.domain.errors import Fenced
-from app.domain.ports import Standing
+from app.domain.ports import ArchiveState
 from app.domain.runs.events import Entry, Kind, output_bytes
 from app.domain.runs.run import Progress, Status
 from app.store.engine import begin, reading
@@ -168,7 +168,7 @@ class ChunkStore:
             chunks = [Chunk(*row) for row in connection.execute(CHUNKS_BY_SEQ, wanted)]
         return [entry for chunk in chunks for entry in chunk.unpack() if after < entry.seq <= after + limit]
 
-    def standing(self, run_id: str) -> Standing | None:
+    def archive_state(self, run_id: str) -> ArchiveState | None:
         """Return how far the archive reaches and the bases of its epochs; None for an unknown run."""
         with reading(self._engine) as connection:
             # In this order a base is never missing for an epoch that the caller is told of.
@@ -176,7 +176,7 @@ class ChunkStore:
             bases = tuple((epoch, base) for epoch, base in connection.execute(BASES, {"run": run_id}))
         if row is None:
             return None
-        return Standing(row.archived_epoch, row.archived_seq, ((1, 0), *bases), Status(row.status).final)
+        return ArchiveState(row.archived_epoch, row.archived_seq, ((1, 0), *bases), Status(row.status).final)
 
     def output(self, run_id: str, start: int, stop: int) -> Iterator[bytes]:
         """Yield the program's recorded output bytes [start, stop), as far as they are archived."""

@@ -228,7 +228,7 @@ def scopes_of(run: Run, group: str | None, limited_labels: int) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StartConditions:
     """What a queued run may wait for: the limits in force for it, the counts, and a label that is at its limit."""
 
     limits: Limits
@@ -238,7 +238,7 @@ class Standing:
     full_label: tuple[str, int] | None
 
 
-def standing(connection: Connection, run: Run, limits: Limits) -> Standing:
+def start_conditions(connection: Connection, run: Run, limits: Limits) -> StartConditions:
     """Return what the run may wait for."""
     owner_scope = scope_of(run.owner_id)
     common = [ALL, ANY_GROUP, ANY_OWNER, owner_scope, *_optional_scopes(None, run.spec.labels)]
@@ -253,7 +253,7 @@ def standing(connection: Connection, run: Run, limits: Limits) -> Standing:
         known = replace(known, owner_active=_first(owner.max_active, known.owner_active))
     full = [row for row in rows.values() if row.label_name is not None and row.active >= _first(row.max_active, row.active + 1)]
     label = next(((f"{row.label_name}={row.label_value}", row.max_active) for row in full), None)
-    return Standing(known, _tally(owner), everyone, group, label)
+    return StartConditions(known, _tally(owner), everyone, group, label)
 
 
 def lock_all(connection: Connection) -> Tally:

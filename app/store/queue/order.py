@@ -34,7 +34,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.domain.queue.admission import Limits
 from app.domain.queue.fairshare import BANDS, FRONT, Place, Share, charge, effective_band, virtual_time
-from app.domain.queue.queue_positions import Line, Owned
+from app.domain.queue.queue_positions import Owned, QueuePositions
 from app.domain.runs.run import Run
 from app.store.engine import db_now
 from app.store.runs.rows import AnyRow, run_of
@@ -262,17 +262,19 @@ FIRST_OF_OWNER = (
 FIRST_OF_BAND = FIRST_OF_OWNER.where(bindparam("of_band") == _BAND_OF_RUN)
 
 
-def line(connection: Connection, ageing_s: float) -> Line:
+def line(connection: Connection, ageing_s: float) -> QueuePositions:
     """Return the order of all queued runs."""
     rows = connection.execute(OWNED, {"ageing_s": ageing(ageing_s)}).all()
     weights = {f"owner:{row.owner_id}": row.weight for row in rows}
     weights |= {f"group:{row.group_name}": row.group_weight for row in rows if row.group_name is not None}
     known = {(row.scope, row.band): Share(row.come, row.turn) for row in connection.execute(SHARES)}
     owned = [Owned(row.owner_id, row.group_name, row.band, row.queued, row.first) for row in rows]
-    return Line(owned, known, weights.__getitem__)
+    return QueuePositions(owned, known, weights.__getitem__)
 
 
-def first_of_owner(connection: Connection, line: Line, owner_id: str, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
+def first_of_owner(
+    connection: Connection, line: QueuePositions, owner_id: str, limit: int, ageing_s: float
+) -> list[tuple[int, Run]]:
     """Return the owner's first queued runs with their places."""
     values = {"of_owner": owner_id, "at_most": limit, "ageing_s": ageing(ageing_s)}
     numbers: Counter[int] = Counter()
@@ -284,7 +286,7 @@ def first_of_owner(connection: Connection, line: Line, owner_id: str, limit: int
     return found
 
 
-def first_of_all(connection: Connection, line: Line, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
+def first_of_all(connection: Connection, line: QueuePositions, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
     """Return the first queued runs with their places."""
     first = line.first(limit)
     wanted = Counter((owner, band) for owner, band, _ in first)

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine, bindparam, select
 
 from app.domain.errors import Fenced
 from app.domain.queue.admission import Limits, Tally, has_place
-from app.domain.queue.queue_positions import Line
+from app.domain.queue.queue_positions import QueuePositions
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Run
 from app.store.engine import begin, db_now, reading
@@ -59,12 +59,12 @@ class Queue:
         with begin(self._engine) as connection:
             return _start_next(connection, limits, known.due)
 
-    def line(self, ageing_s: float = 0.0) -> Line:
+    def positions(self, ageing_s: float = 0.0) -> QueuePositions:
         """Return the order in which the queued runs start if nothing changes. It costs a look at the whole queue."""
         with reading(self._engine) as connection:
             return order.line(connection, ageing_s)
 
-    def position(self, run: Run, ageing_s: float = 0.0, line: Line | None = None) -> int:
+    def position(self, run: Run, ageing_s: float = 0.0, line: QueuePositions | None = None) -> int:
         """Return the 1-based place of a queued run in that order, by a line that the caller has or a new one.
 
         0 when the run is not in the queue (any more).

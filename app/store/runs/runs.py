@@ -18,7 +18,7 @@ from app.domain.runs.run import Priority, Progress, Run, Status
 from app.store.engine import begin, db_now, reading
 from app.store.log.chunks import Chunk, insert_chunk
 from app.store.queue import audit, counts
-from app.store.queue.counts import Standing
+from app.store.queue.counts import StartConditions
 from app.store.queue.queue import GET
 from app.store.runs import status_changes
 from app.store.runs.questions import CLOSE_QUESTIONS
@@ -142,10 +142,10 @@ class RunStore:
         with reading(self._engine) as connection:
             return counts.read(connection, counts.scope_of(owner_id)), counts.read(connection, counts.ALL)
 
-    def standing(self, run: Run, limits: Limits) -> Standing:
+    def start_conditions(self, run: Run, limits: Limits) -> StartConditions:
         """Return what a queued run may wait for: limits in force, counts, its group, a label that is at its limit."""
         with reading(self._engine) as connection:
-            return counts.standing(connection, run, limits)
+            return counts.start_conditions(connection, run, limits)
 
     def tick(self, name: str, process_id: str, every_s: float) -> bool:
         """Say whether it is this process's turn at some periodic work: over all processes at most one per `every_s`."""

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from app.domain.errors import BadRequest, InvalidInput, PodwireError
 from app.domain.runs.events import Position
 from app.live.batch import Batch, Reset, text_frame
-from app.service.queries import Wait
+from app.service.queries import WaitReason
 from app.web.api.runs.resources import RunSummary
 from app.web.errors import fields_of
 from app.web.parsing import field_errors, json_object
@@ -21,7 +21,7 @@ from app.web.streams.close_codes import CloseCode, Violation
 from app.web.streams.frames import AnswerFrame, CancelFrame, InputFrame, PingFrame
 
 # Said when what was in the way of a start is so no more.
-BEGINS = Wait(None, "It is being started.")
+BEGINS = WaitReason(None, "It is being started.")
 Command = AnswerFrame | InputFrame | CancelFrame | PingFrame
 _COMMANDS: dict[object, type[Command]] = {
     "answer": AnswerFrame,
@@ -81,13 +81,13 @@ class Session:
     def __init__(self, *, to_start: bool) -> None:
         """`to_start` says whether the run has yet to start; then `on_wait` is to be called every second or so."""
         self.to_start = to_start
-        self._wait: Wait | None = None
+        self._wait: WaitReason | None = None
 
     def hello(self, run: RunSummary, position: Position) -> Out:
         """Return the first frame."""
         return Out((_frame({"type": "hello", "run": run.model_dump(mode="json"), "position": str(position)}),))
 
-    def on_wait(self, to_start: bool, wait: Wait | None) -> Out:
+    def on_wait(self, to_start: bool, wait: WaitReason | None) -> Out:
         """It was looked up whether the run has yet to start, and what it waits for; None when nothing is in its way."""
         self.to_start = to_start
         if wait is None and self._wait is not None and self._wait.position is None:

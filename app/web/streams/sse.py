@@ -55,8 +55,8 @@ def _is_read_to_the_end(run_id: str, position: Position) -> bool:
     """Say whether nothing will ever follow. A browser connects again after every end, until it is told 204."""
     if position.seq == 0:
         return False
-    standing = context().services.store.log.standing(run_id)
-    return standing is not None and standing.ended and position.seq >= standing.seq
+    archived = context().services.store.log.archive_state(run_id)
+    return archived is not None and archived.ended and position.seq >= archived.seq
 
 
 def _is_still_permitted(permission: PermissionCheck) -> bool:

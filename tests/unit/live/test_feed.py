@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.ports import Head, Standing
+from app.domain.ports import ArchiveState, Head
 from app.domain.runs.events import Entry, Kind, Position, encode
 from app.live.batch import Batch, Reset, text_frame
 from app.live.feed import MISS_PAUSE_S, Behind, Feed, Heard, Ring
@@ -28,7 +28,7 @@ def entries(epoch: int, first: int, last: int) -> list[Entry]:
 
 
 def feed(seq: int = 0, *, ring_bytes: int = 10_000, batch_bytes: int = 1_000, ended: bool = False) -> Feed:
-    return Feed("r", Standing(1, seq, ((1, 0),), ended), ring_bytes=ring_bytes, batch_bytes=batch_bytes)
+    return Feed("r", ArchiveState(1, seq, ((1, 0),), ended), ring_bytes=ring_bytes, batch_bytes=batch_bytes)
 
 
 def hear(on: Feed, epoch: int, first: int, last: int) -> Heard:
@@ -136,7 +136,7 @@ def test_of_a_higher_epoch_nothing_is_shown_before_its_base_is_known() -> None:
     assert hear(on, 2, 7, 12) is Heard.ASK
     assert not on.observe(Head(2, 2, 12, 6, "s"), None)
     assert on.look(Position(1, 9), 0.0) is None
-    assert on.observe(Head(2, 2, 12, 6, "s"), Standing(2, 6, ((1, 0), (2, 6)), False))
+    assert on.observe(Head(2, 2, 12, 6, "s"), ArchiveState(2, 6, ((1, 0), (2, 6)), False))
     on.show(0.0)
     assert on.look(Position(1, 9), 0.0) == Reset(2, 6)
     assert on.look(Position(1, 6), 0.0) == Behind(2, 6, True, 0.0), "nothing that it saw was dropped"
@@ -148,7 +148,7 @@ def test_a_page_of_another_epoch_than_the_cursor_was_checked_for_is_refused() ->
     hear(on, 1, 5, 9)
     asked = Behind(1, 9, False, 0.0)
     assert on.fetched(asked, entries(2, 10, 12)) is Heard.ASK
-    on.observe(None, Standing(2, 12, ((1, 0), (2, 6)), False))
+    on.observe(None, ArchiveState(2, 12, ((1, 0), (2, 6)), False))
     assert on.fetched(asked, entries(2, 10, 12)) is Heard.NOTHING, "the epoch was learned while it was fetched"
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from app.domain.ports import Standing
+from app.domain.ports import ArchiveState
 from app.live.feed import Feed
 from app.live.pacer import Pacer
 
@@ -26,7 +26,7 @@ class CountingFeed(Feed):
 
 
 def counting() -> CountingFeed:
-    feed = CountingFeed("r", Standing(1, 0, (), False), ring_bytes=1, batch_bytes=1)
+    feed = CountingFeed("r", ArchiveState(1, 0, (), False), ring_bytes=1, batch_bytes=1)
     feed.shows = 0
     return feed
 

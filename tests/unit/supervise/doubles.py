@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.domain.errors import Fenced
-from app.domain.ports import Standing
+from app.domain.ports import ArchiveState
 from app.domain.runs.events import Entry
 from app.domain.runs.run import Priority, Progress, Run, Status
 from app.domain.runs.spec import RunSpec
@@ -48,8 +48,8 @@ class MemoryArchive:
         self.run = replace(self.run, archived=replace(self.run.archived, epoch=epoch))
         return epoch
 
-    def standing(self) -> Standing:
-        return Standing(self.run.archived.epoch, self.run.archived.seq, tuple(self.bases), False)
+    def archive_state(self) -> ArchiveState:
+        return ArchiveState(self.run.archived.epoch, self.run.archived.seq, tuple(self.bases), False)
 
 
 def payloads_of(chunk: Chunk) -> Sequence[bytes]:

@@ -40,15 +40,15 @@ class Reader:
         self.events: list[bytes] = []
 
     def look(self, log: FrailLog, archive: MemoryArchive) -> None:
-        standing = archive.standing()
-        if (fallback := resume_point(self.position, standing.bases)) is not None:
+        archived = archive.archive_state()
+        if (fallback := resume_point(self.position, archived.bases)) is not None:
             del self.events[fallback:]
-            self.position = Position(standing.epoch, fallback)
+            self.position = Position(archived.epoch, fallback)
         head = log.head(RUN_ID)
-        if head and head.epoch == standing.epoch and head.floor <= self.position.seq and head.seq >= standing.seq:
-            self._take(log.read(RUN_ID, head.epoch, self.position.seq, 100), standing.epoch)
+        if head and head.epoch == archived.epoch and head.floor <= self.position.seq and head.seq >= archived.seq:
+            self._take(log.read(RUN_ID, head.epoch, self.position.seq, 100), archived.epoch)
         else:
-            self._take([e for e in archive.entries if e.seq > self.position.seq], standing.epoch)
+            self._take([e for e in archive.entries if e.seq > self.position.seq], archived.epoch)
 
     def _take(self, entries: list[Entry], epoch: int) -> None:
         for entry in entries:

@@ -9,7 +9,7 @@ import pytest
 from app.domain.queue.admission import Limits
 from app.domain.runs.run import Run
 from app.service import queries
-from app.service.queries import Moment
+from app.service.queries import QueueSnapshot
 from app.web import wait_reasons
 from app.web.wait_reasons import WaitReasonCache
 from tests.unit.web.doubles import Site
@@ -21,10 +21,12 @@ def site(tmp_path: Path) -> Site:
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[Moment]:
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[QueueSnapshot]:
     """Every look at the whole queue."""
-    made: list[Moment] = []
-    monkeypatch.setattr(queries, "moment", lambda services: made.append(Moment(services.store.queue.line(), ())) or made[-1])  # type: ignore[func-returns-value]
+    made: list[QueueSnapshot] = []
+    monkeypatch.setattr(
+        queries, "queue_snapshot", lambda services: made.append(QueueSnapshot(services.store.queue.positions(), ())) or made[-1]
+    )  # type: ignore[func-returns-value]
     return made
 
 
@@ -34,7 +36,7 @@ def queued(site: Site) -> Run:
     return run
 
 
-def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[Moment]) -> None:
+def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[QueueSnapshot]) -> None:
     runs = [queued(site) for _ in range(3)]
     known = WaitReasonCache(site.services)
     for _ in range(2):
@@ -42,7 +44,7 @@ def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[Moment])
     assert len(looks) == 6
 
 
-def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[QueueSnapshot], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_reasons, "LONG", 2)
     runs = [queued(site) for _ in range(3)]
     known = WaitReasonCache(site.services)
@@ -54,7 +56,7 @@ def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[Moment]
     assert (wait := known.of_run(newest)) is not None and wait.position == 4, "younger than the look"
 
 
-def test_a_run_that_is_not_queued_costs_no_look(site: Site, looks: list[Moment]) -> None:
+def test_a_run_that_is_not_queued_costs_no_look(site: Site, looks: list[QueueSnapshot]) -> None:
     run = queued(site)
     site.services.store.queue.dispatch_next(Limits())
     started = site.services.store.runs.get(run.id)

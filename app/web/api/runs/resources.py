@@ -12,7 +12,7 @@ from app.domain.runs.evidence import phases
 from app.domain.runs.run import Outcome, Run
 from app.domain.runs.spec import RunSpec
 from app.domain.runs.usage import Use
-from app.service.queries import Wait
+from app.service.queries import WaitReason
 from app.web.api.shapes import Time
 
 
@@ -181,7 +181,7 @@ def run_summary(run: Run) -> RunSummary:
 def run_resource(
     run: Run,
     attempts: Sequence[AttemptPart],
-    wait: Wait | None = None,
+    wait: WaitReason | None = None,
     dispatch: str | None = None,
     use: Use | None = None,
 ) -> RunResource:
@@ -212,7 +212,7 @@ def attempt_resource(run: Run, part: AttemptPart) -> AttemptResource:
     )
 
 
-def wait_resource(wait: Wait) -> WaitResource:
+def wait_resource(wait: WaitReason) -> WaitResource:
     """Return why a run waits."""
     expected = ForecastResource(after=wait.expected.after_s, within=wait.expected.within_s) if wait.expected else None
     return WaitResource(position=wait.position, message=wait.message, expected=expected)

@@ -11,7 +11,7 @@ from app.domain.errors import FieldError, InvalidInput
 from app.domain.runs.run import Run
 from app.domain.runs.usage import Use
 from app.service import queries
-from app.service.queries import Wait
+from app.service.queries import WaitReason
 from app.service.queue import queue_admin
 from app.service.runs import cancel, stdin, submit
 from app.service.runs.submit import Submitted
@@ -99,7 +99,7 @@ def send_input(run_id: str) -> Response:
     return answer(Accepted(), 202)
 
 
-def _shown(run: Run, wait: Wait | None = None, *, dispatch: str | None = None, use: Use | None = None) -> RunResource:
+def _shown(run: Run, wait: WaitReason | None = None, *, dispatch: str | None = None, use: Use | None = None) -> RunResource:
     return run_resource(run, queries.attempts(context().services, run), wait, dispatch, use)
 
 

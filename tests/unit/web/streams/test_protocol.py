@@ -10,7 +10,7 @@ import pytest
 from app.domain.errors import LimitReached
 from app.domain.runs.events import Position
 from app.live.batch import Reset, make_batch, nothing_more
-from app.service.queries import Wait
+from app.service.queries import WaitReason
 from app.web.streams.close_codes import CloseCode, Violation
 from app.web.streams.frames import AnswerFrame, InputFrame
 from app.web.streams.protocol import Out, Refusal, Session, failure, parse_command, success
@@ -38,18 +38,18 @@ def test_batches_go_out_as_they_are_and_the_end_closes() -> None:
 
 def test_the_place_in_the_queue_is_told_when_it_changes() -> None:
     session = Session(to_start=True)
-    (frame,) = session.on_wait(True, Wait(2, "2nd")).frames
+    (frame,) = session.on_wait(True, WaitReason(2, "2nd")).frames
     assert body(frame) == {"type": "queue", "position": 2, "message": "2nd"}
-    assert session.on_wait(True, Wait(2, "2nd")) == Out() and session.to_start
-    assert session.on_wait(True, Wait(1, "1st")).frames
+    assert session.on_wait(True, WaitReason(2, "2nd")) == Out() and session.to_start
+    assert session.on_wait(True, WaitReason(1, "1st")).frames
     assert session.on_wait(False, None) == Out() and not session.to_start
 
 
 def test_what_a_start_waits_for_is_told_and_taken_back() -> None:
     session = Session(to_start=True)
-    assert session.on_wait(True, Wait(1, "1st")).frames
+    assert session.on_wait(True, WaitReason(1, "1st")).frames
     assert session.on_wait(True, None) == Out(), "nothing is in the way of most starts"
-    (frame,) = session.on_wait(True, Wait(None, "quota")).frames
+    (frame,) = session.on_wait(True, WaitReason(None, "quota")).frames
     assert body(frame) == {"type": "queue", "position": None, "message": "quota"}
     (frame,) = session.on_wait(True, None).frames
     assert body(frame) == {"type": "queue", "position": None, "message": "It is being started."}
@@ -66,7 +66,7 @@ def test_a_run_that_is_back_in_the_queue_has_its_place_told_again() -> None:
         session.on_item(make_batch(1, 0, payloads))
         assert not session.to_start
     session.on_item(make_batch(1, 0, [again]))
-    assert session.to_start and session.on_wait(True, Wait(1, "attempt 2 of 3")).frames
+    assert session.to_start and session.on_wait(True, WaitReason(1, "attempt 2 of 3")).frames
 
 
 def test_commands_are_read() -> None:
