@@ -168,7 +168,8 @@ class Feed:
             if stamp(said.payloads[-1])[1] is Kind.END:
                 self.end_seq = last
             again, self._top = last <= self._top, max(self._top, last)
-            return Heard.NEWS if not again or self._missed else Heard.NOTHING
+            # A cursor that catches up may have fetched it before: then it is known, and was shown to nobody yet.
+            return Heard.NEWS if not again or self._missed or self._top > self.shown else Heard.NOTHING
 
     def show(self, now: float) -> None:
         """Let all cursors look at what is known by now."""

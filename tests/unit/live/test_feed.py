@@ -86,6 +86,19 @@ def test_duplicates_are_dropped_and_a_gap_must_be_fetched() -> None:
     assert seqs(on.look(Position(1, 3), 0.0)) == [4, 5, 6, 7], "the next cursor need not fetch"
 
 
+def test_what_one_cursor_fetched_before_it_was_announced_is_shown_to_all_when_it_is() -> None:
+    on = feed()
+    hear(on, 1, 1, 3)
+    hear(on, 1, 6, 7)
+    asked = on.look(Position(1, 3), 0.0)
+    assert isinstance(asked, Behind)
+    on.fetched(asked, [*entries(1, 4, 8), Entry(9, payload(1, 9, Kind.END))])
+    assert on.look(Position(1, 7), 0.0) is None
+    assert on.hear(Announcement(1, 8, (payload(1, 8), payload(1, 9, Kind.END)))) is Heard.NEWS
+    on.show(1.0)
+    assert seqs(on.look(Position(1, 7), 0.0)) == [8, 9]
+
+
 def test_large_pages_are_cut_and_kept_for_the_others() -> None:
     on = feed(100)
     asked = on.look(Position(), 0.0)
