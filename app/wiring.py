@@ -157,7 +157,7 @@ def report_storage(services: Services) -> None:
         logger.error("configuration error: %s", error.detail)
 
 
-def build_crew(services: Services, slots: int) -> WorkerContext:
+def build_worker_context(services: Services, slots: int) -> WorkerContext:
     """Return what the supervisors of a worker process share."""
 
     def failed(work: str) -> None:

@@ -12,7 +12,7 @@ from app.domain.metrics import DRAINING, PROCESSES, SLOTS, SUPERVISED
 from app.service.periodic import keep_ticking
 from app.service.services import Services
 from app.supervise.worker.worker_context import WorkerContext
-from app.wiring import build_crew, build_services, report_access, report_storage
+from app.wiring import build_services, build_worker_context, report_access, report_storage
 from config.celery import make_celery
 from config.logging import set_up_logging
 from config.settings import Settings
@@ -88,7 +88,7 @@ def _logging(**_: object) -> None:
 def _init(**_: object) -> None:
     try:
         services = build_services(settings)
-        _worker.append(Worker(services, build_crew(services, settings.worker_concurrency)))
+        _worker.append(Worker(services, build_worker_context(services, settings.worker_concurrency)))
         worker().start()
         threading.Thread(target=report_access, args=(settings,), name="access", daemon=True).start()
         threading.Thread(target=report_storage, args=(services,), name="storage", daemon=True).start()

@@ -56,3 +56,11 @@ class Commands:
             self.finished = ended
             return None if ended else "The program has not ended yet."
         return f"There is no command {kind}."
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name, such as `SIGTERM`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"SIG{number}"

@@ -73,7 +73,7 @@ class MainLoop:
         self._commands = Commands(self._reply, self._stdin, program.signal, program.commands)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], object]] = {}
-        self._exit: tuple[dict[str, object], object] | None = None
+        self._exit: dict[str, object] | None = None
         self.ended = False
         now = time.monotonic()
         self._budget_s, self._spent_at = number(b"backstop_s", 1e9), now
@@ -287,9 +287,9 @@ class MainLoop:
 
     # --- the program's end
 
-    def settle(self, end: dict[str, object], usage: object) -> None:
+    def settle(self, end: dict[str, object]) -> None:
         """Take how the program ended. It is recorded when its streams are at their end, or soon if others hold them open."""
-        self._exit = (end, usage)
+        self._exit = end
         self._exit_at = time.monotonic() + PIPES_OPEN_S
 
     @property
@@ -314,21 +314,21 @@ class MainLoop:
         self._take_requests()
         self.drain()
         self._recorder.flush(time.monotonic(), everything=True)
-        self.end(*self._exit)
+        self.end(self._exit)
 
-    def end(self, end: dict[str, object], usage: object = None) -> None:
+    def end(self, end: dict[str, object]) -> None:
         """Record the end, and go on serving what there is for `linger_s`."""
         for fd in list(self._streams):
             self._close_stream(fd)
         self._stdin.close()
         self._program.kill_rest()
-        self.record(Kind.EXIT, end | self._measures(usage))
+        self.record(Kind.EXIT, end | self._measures())
         self.ended = True
         self._exit_at = float("inf")
         self._leave_at = time.monotonic() + self._linger_s
 
-    def _measures(self, usage: object) -> dict[str, object]:
-        cap = self._cap
+    def _measures(self) -> dict[str, object]:
+        cap, usage = self._cap, self._program.usage()
         peak = getattr(usage, "ru_maxrss", None)
         cpu = round(getattr(usage, "ru_utime", 0.0) + getattr(usage, "ru_stime", 0.0), 6)
         return {

@@ -19,13 +19,13 @@ from app.supervise.worker.lease_scope import LeaseScope
 
 logger = logging.getLogger(__name__)
 
-SendCommand = Callable[[Wire, dict[str, object]], None]
+Send = Callable[[Wire, dict[str, object]], None]
 
 
 class Dialogue:
     """What the program asks and people answer. `waiting_for` holds the numbers of the questions that are open."""
 
-    def __init__(self, lease: LeaseScope, run: Run, send: SendCommand) -> None:
+    def __init__(self, lease: LeaseScope, run: Run, send: Send) -> None:
         """`send` sends a command to the agent, now or never: whatever is not acknowledged is sent again."""
         self._lease, self._context, self._log = lease, lease.context, lease.log
         self._run, self._send = run, send

@@ -34,7 +34,7 @@ class Launching:
         self._hold_up = hold_up
         self._lease, self._context, self._run, self._attempt = lease, lease.context, run, attempt
         self._give_up_at = time.monotonic() + self._context.launch_within_s
-        self._sent_at = False
+        self._quota_told = False
 
     def handle(self) -> str:
         """Return the handle of the attempt once it is started. Raises: NotLaunched, AttemptGone, Fenced, Drained."""
@@ -80,8 +80,8 @@ class Launching:
 
     def _tell(self, error: LauncherUnavailable) -> None:
         """Tell watchers, once, what the run waits for."""
-        if not self._sent_at:
-            self._sent_at = True
+        if not self._quota_told:
+            self._quota_told = True
             notice: dict[str, object] = {"code": "quota_exceeded", "message": error.detail}
             self._lease.log.add(self._lease.now(), Kind.NOTICE, notice)
             self._lease.log.publish()

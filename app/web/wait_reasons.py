@@ -28,7 +28,7 @@ class WaitReasonCache:
         self._services = services
         self._lock = threading.Lock()
         self._known: dict[str, tuple[float, StartState]] = {}
-        self._moment: tuple[float, QueueSnapshot] | None = None
+        self._snapshot: tuple[float, QueueSnapshot] | None = None
         self._one_at_a_time = threading.Lock()
 
     def of_id(self, run_id: str) -> StartState:
@@ -54,7 +54,7 @@ class WaitReasonCache:
 
         Raises: StoreUnavailable.
         """
-        known = self._moment
+        known = self._snapshot
         is_long = known is not None and known[1].line.length > LONG
         moment = self._within(FRESH_S * 0.9 if is_long else 0.0) if run.status is Status.QUEUED else None
         return queries.wait_reason(self._services, run, moment)
@@ -64,10 +64,10 @@ class WaitReasonCache:
         if seconds == 0.0:
             return self._looked()
         with self._one_at_a_time:
-            known = self._moment
+            known = self._snapshot
             return known[1] if known is not None and time.monotonic() < known[0] + seconds else self._looked()
 
     def _looked(self) -> QueueSnapshot:
         # A moment costs a look at the whole queue, a place in it next to nothing.
-        self._moment = time.monotonic(), queries.queue_snapshot(self._services)
-        return self._moment[1]
+        self._snapshot = time.monotonic(), queries.queue_snapshot(self._services)
+        return self._snapshot[1]

@@ -33,7 +33,7 @@ def test_a_run_from_start_to_end(launcher: KubernetesLauncher, api: KubeApi, sha
     what = bash('echo "out $1"; echo err >&2; cat data.txt; exit 3', args=("word",), files={"data.txt": "from a file\n"}, **SMALL)
     follower = launched(launcher, what)
     end = follower.to_end()
-    assert follower.spooled()[0].kind == Kind.STARTED
+    assert next(each.kind for each in follower.spooled() if each.kind != Kind.NOTICE) == Kind.STARTED
     assert follower.output(Kind.STDOUT) == b"out word\nfrom a file\n"
     assert follower.output(Kind.STDERR) == b"err\n"
     assert (end["exit_code"], end["signal"], end["launch_error"]) == (3, None, None)

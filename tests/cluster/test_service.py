@@ -26,7 +26,7 @@ def test_a_run_with_a_question_over_three_replicas(client: Client) -> None:
     run = client.submit(script, **SMALL)
     first, second = watch(client, run), watch(client, run, "sse")
     (question,) = client.wait_question(run)
-    assert client.status(run) == "waiting"
+    client.wait_status(run, "waiting")
     client.answer(question["id"], "green").must(200)
     for watcher in (first, second):
         assert watcher.finish(b"begin\nyou said green\nend\n").end["reason"] == "NonZeroExit"

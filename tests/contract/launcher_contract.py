@@ -72,7 +72,7 @@ class LauncherContract:
         )
         follower = launched(launcher, what)
         end = follower.to_end()
-        assert follower.spooled()[0].kind == Kind.STARTED
+        assert next(each.kind for each in follower.spooled() if each.kind != Kind.NOTICE) == Kind.STARTED
         assert follower.output(Kind.STDOUT) == b"out word\nfrom a file\n"
         assert follower.output(Kind.STDERR) == b"err\n"
         assert (end["exit_code"], end["signal"], end["launch_error"]) == (3, None, None)

@@ -10,8 +10,8 @@ import os
 import signal
 import time
 
+from app.agent.commands import signal_name
 from app.agent.main_loop import READ_BYTES
-from app.agent.program.local import signal_name
 from app.agent.program.start import open_requests
 from app.agent.program.usage import Reading
 from app.agent.records.wire_format import Kind
@@ -196,7 +196,7 @@ class ContainerProgram:
         if not self._loop.settled:
             self._layout.let_streams_end()
             self._hold_until = float("inf")
-            self._loop.settle(end, self._use)
+            self._loop.settle(end)
 
     def due(self) -> float:
         """Return until when the supervisor is given time to say why the pod leaves."""
@@ -206,6 +206,10 @@ class ContainerProgram:
         """End without the supervisor's reason once its time is over."""
         if now >= self._hold_until and self._own_word:
             self._settle(self._own_word)
+
+    def usage(self) -> object:
+        """Return what was heard last of the container's use."""
+        return self._use
 
     def measures(self) -> dict[str, object]:
         """Say whether there are artefacts."""

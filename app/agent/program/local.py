@@ -7,6 +7,7 @@ import signal
 import time
 from functools import partial
 
+from app.agent.commands import signal_name
 from app.agent.program.usage import ProcessGroup
 
 TYPE_CHECKING = False
@@ -29,6 +30,7 @@ class LocalProgram:
         self.stdin, self.stdout, self.stderr = started.stdin, started.stdout, started.stderr
         self.commands: dict[int, Obey] = {}
         self._group = ProcessGroup(started.guardian)
+        self._usage: object = None
 
     def begin(self, loop: Loop) -> None:
         """Record that it runs, or why not."""
@@ -51,7 +53,8 @@ class LocalProgram:
         end: dict[str, object] = {"exit_code": code, "signal": None, "launch_error": None}
         if code < 0:
             end |= {"exit_code": None, "signal": signal_name(-code)}
-        self._loop.settle(end, usage)
+        self._usage = usage
+        self._loop.settle(end)
 
     def before_output(self) -> None:
         """There is nothing to hear."""
@@ -83,14 +86,10 @@ class LocalProgram:
     def position_facts(self) -> None:
         """There is nothing to tell."""
 
+    def usage(self) -> object:
+        """Return what the kernel said when it was reaped."""
+        return self._usage
+
     def measures(self) -> dict[str, object]:
         """There is nothing to add."""
         return {}
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name, such as `SIGTERM`."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"SIG{number}"

@@ -6,12 +6,14 @@ There are two programs: processes of this machine (local.py), a container (conta
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from app.agent.commands import Obey
 from app.agent.program.start import Config
 from app.agent.program.usage import Reading
 from app.agent.records.wire_format import Kind
+
+if TYPE_CHECKING:
+    from app.agent.commands import Obey
 
 
 class Loop(Protocol):
@@ -38,10 +40,10 @@ class Loop(Protocol):
     def started(self, pid: int) -> None:
         """Record that the program runs."""
 
-    def settle(self, end: dict[str, object], usage: object) -> None:
+    def settle(self, end: dict[str, object]) -> None:
         """Take how the program ended."""
 
-    def end(self, end: dict[str, object], usage: object = None) -> None:
+    def end(self, end: dict[str, object]) -> None:
         """Record the end."""
 
     def report(self, reading: Reading) -> None:
@@ -93,6 +95,9 @@ class Program(Protocol):
 
     def position_facts(self) -> dict[str, object] | None:
         """Return what a new follower is told beside the spool's position; None where there is nothing to tell."""
+
+    def usage(self) -> object:
+        """Return what it has used as the kernel's resource usage; None where that is not known."""
 
     def measures(self) -> dict[str, object]:
         """Return what the record of the end says besides the common measures."""

@@ -160,7 +160,7 @@ class Ended(NamedTuple):
 
 
 class RunLeases:
-    """Leases on runs."""
+    """Leases on runs, what their holders note of an attempt, and the database's clock that all of it is measured by."""
 
     def __init__(self, engine: Engine) -> None:
         """Use the engine's database."""

@@ -171,6 +171,46 @@ def test_commands_wait_for_an_agent_that_is_not_there_yet(cluster: FakeCluster, 
     assert len(cluster.heard_of(Kind.SIGNAL)) == 1
 
 
+def test_why_a_pod_leaves_is_sent_however_late_the_api_tells_its_events(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], shared: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.waits = False
+    link = connect()
+    read(link, Kind.HEARTBEAT)
+    heard: list[list[int]] = []
+
+    def events(self: Cluster, uid: str) -> list[dict[str, Any]]:
+        wait_until(lambda: cluster.heard_of(Kind.LEAVING), "it was sent before the answer")
+        heard.append([kind for kind, _ in cluster.heard])
+        return []
+
+    monkeypatch.setattr(Cluster, "events", events)
+    evicted = pod(status={**RUNNING, "reason": "Evicted", "message": "low on memory"})
+    evicted["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    cluster.change(evicted)
+    wait_until(lambda: link.read(0.05) is None or cluster.heard_of(Kind.NOTE), "the fault was told")
+    assert heard and Kind.LEAVING in heard[0]
+
+
+def test_notices_that_a_broken_connection_did_not_take_are_told_by_the_next_link(
+    cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.waits = False
+    first = connect()
+    read(first, Kind.HEARTBEAT)
+
+    def broken(self: object, data: bytes) -> None:
+        raise LinkLost
+
+    with monkeypatch.context() as patched:
+        patched.setattr("app.launch.kubernetes.link.exec_socket.ExecSocket.send", broken)
+        cluster.change(pod(status={**RUNNING, "reason": "Evicted", "message": "low on memory"}))
+        lost(first)
+    first.close()
+    (told,) = [record for record in read(connect(), Kind.NOTICE) if record.kind == Kind.NOTICE]
+    assert b"low on memory" in told.payload
+
+
 @pytest.mark.trap("R1")
 def test_a_pod_of_another_uid_is_told_as_the_loss_of_ours_and_gets_no_word(
     cluster: FakeCluster, connect: Callable[..., ExecLink]

@@ -35,20 +35,20 @@ class CheckedCluster:
     within_s: float = 180.0
 
 
-def examine(patient: CheckedCluster) -> Iterator[CheckResult]:
+def examine(cluster: CheckedCluster) -> Iterator[CheckResult]:
     """Yield a finding for every check, as soon as it is made. Contacts the cluster; probe runs are removed again."""
     try:
-        api = patient.connect()
+        api = cluster.connect()
         version = api.call("GET", "/version").get("gitVersion")
     except ApiFailure as failure:
         yield CheckResult("cluster", State.FAILED, failure.message, _reach(failure))
         return
     yield CheckResult("cluster", State.OK, f"Kubernetes {version} at {api.server}{_identity(api)}")
-    yield from _examine(api, patient)
+    yield from _examine(api, cluster)
 
 
-def _examine(api: KubeApi, patient: CheckedCluster) -> Iterator[CheckResult]:
-    shape = patient.shape
+def _examine(api: KubeApi, cluster: CheckedCluster) -> Iterator[CheckResult]:
+    shape = cluster.shape
     namespace = _namespace(api, shape)
     yield namespace[0]
     if namespace[0].state is State.FAILED:
@@ -66,7 +66,7 @@ def _examine(api: KubeApi, patient: CheckedCluster) -> Iterator[CheckResult]:
     accepted = _accepted(api, shape, pod)
     yield accepted
     if accepted.state is State.OK:
-        yield from trials(api, patient.launch, shape, patient.within_s)
+        yield from trials(api, cluster.launch, shape, cluster.within_s)
 
 
 def _reach(failure: ApiFailure) -> str:

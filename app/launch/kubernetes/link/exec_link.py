@@ -64,9 +64,9 @@ class ExecLink:
     def __init__(self, cluster: Cluster, attempt: Attempt, position: int, on_start: Callable[[], None] = lambda: None) -> None:
         """Contact nothing yet; `read` does. `attempt.handle` is the pod's uid; `on_start` is called before the word to start."""
         self._cluster, self._on_start, self._position = cluster, on_start, position
+        self._bell, self._follower = Bell(), Follower(position)
         self._session = ExecSession(cluster.shared, attempt, position, time.monotonic())
         self._name, self._uid = self._session.name, str(attempt.handle)
-        self._bell, self._follower = Bell(), Follower(position)
         self._socket: ExecSocket | None = None
         self._called, self._changed = threading.Event(), threading.Event()
         cluster.watch.follow(self._name, self._on_change)
@@ -169,8 +169,9 @@ class ExecLink:
     def _flush(self) -> None:
         """Send what there is to say, once the agent has answered."""
         if self._socket and self._session.commands and self._session.state in (State.TALKING, State.LOST):
-            commands, self._session.commands = self._session.commands, []
-            self._socket.send(b"".join(_encode(kind, body) for kind, body in commands))
+            while self._session.commands:
+                self._socket.send(_encode(*self._session.commands[0]))
+                self._session.commands.pop(0)
 
     def _hang_up(self) -> None:
         connection, self._socket = self._socket, None
@@ -188,9 +189,12 @@ class ExecLink:
         if pod is None:
             return
         verdict = judge(pod)
-        if self._session.saw(pod, verdict, changed, time.monotonic()):
+        is_news = self._session.saw(pod, verdict, changed, time.monotonic())
+        self._flush()  # why the pod leaves is of use to the agent now, however late the API answers
+        if is_news:
             self._ask_for_events()  # what led to it comes first
         self._session.conclude(verdict, time.monotonic())
+        self._flush()
 
     def _ask_for_pod(self) -> Json | None:
         """Return the pod from the API server itself; None when that cannot be asked, or there is none any more."""
@@ -214,11 +218,12 @@ class ExecLink:
 
     def _ask_for_events(self) -> None:
         events: list[Json] | None = None
+        now = time.monotonic()
         try:
             events = self._cluster.events(self._uid)
         except ApiFailure as failure:
             logger.debug("%s: no events: %s", self._name, failure)
-        self._session.asked(events, time.monotonic())
+        self._session.asked(events, now)
 
 
 def _encode(kind: int, body: dict[str, object]) -> bytes:

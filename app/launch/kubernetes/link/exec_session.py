@@ -119,8 +119,10 @@ class ExecSession:
         return min(self.look_at, self.ask_at, self.dial_at if self.state is State.AWAY else NEVER)
 
     def close(self) -> None:
-        """Await the agent no more. Idempotent."""
+        """Await the agent no more, and leave the notices that it was not sent to the next link. Idempotent."""
         self._shared.awaited.discard(self)
+        unsent = {str(body["id"]) for kind, body in self.commands if kind == Kind.NOTE}
+        self._shared.said.get(self._uid, set()).difference_update(unsent)
         if self._ended:  # the pod may be kept, but there is nothing more to tell of it
             self._shared.said.pop(self._uid, None)
 
