@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -47,10 +48,12 @@ def sql_texts(podwire: Podwire) -> Iterator[str]:
 
 def files_with(folder: Path, text: str) -> list[Path]:
     found = []
-    for path in folder.rglob("*"):
-        with suppress(OSError):
-            if path.is_file() and text.encode() in path.read_bytes():
-                found.append(path)
+    # Not by glob, which fails over a folder that is removed meanwhile; os.walk passes it over.
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            with suppress(OSError):
+                if path.is_file() and text.encode() in path.read_bytes():
+                    found.append(path)
     return found
 
 
