@@ -82,7 +82,7 @@ def _invoke(given: list[str]) -> int:
 
 
 def _usage(error: click.ClickException) -> int:
-    if isinstance(error, click.UsageError) and error.ctx is not None:
+    if isinstance(error, click.UsageError) and error.ctx is not None and sys.stderr is not None:
         print(error.ctx.get_usage(), file=sys.stderr)
     say(error.format_message())
     return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAULT

@@ -54,7 +54,9 @@ def put(line: str) -> None:
 
 
 def say(sentence: str) -> None:
-    """Say a sentence on stderr, beside what the command prints."""
+    """Say a sentence on stderr, beside what the command prints; nowhere if that is closed."""
+    if sys.stderr is None:
+        return
     print(for_stream(f"podwire: {sentence}", sys.stderr), file=sys.stderr, flush=True)
 
 
