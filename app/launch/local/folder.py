@@ -30,22 +30,7 @@ ENDINGS = {"python": ".py", "bash": ".sh", "sh": ".sh", "node": ".js", "javascri
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}\Z")
-_NAME = re.compile(r"(r[a-z2-7]{19})-([1-9][0-9]{0,8})\Z")
 _WHOLE_FILE = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
-
-
-def name_of(attempt: Attempt) -> str:
-    """Return the folder's name. Raises: LaunchRefused for an id that is none."""
-    name = f"{attempt.run_id}-{attempt.number}"
-    if not _NAME.match(name):
-        raise LaunchRefused("The run's id or attempt is not one of ours.")
-    return name
-
-
-def parse_name(name: str) -> tuple[str, int] | None:
-    """Return the run id and the attempt's number, or None for a name that is not an attempt's."""
-    found = _NAME.match(name)
-    return (found[1], int(found[2])) if found else None
 
 
 def fill(

@@ -25,6 +25,7 @@ from app.domain.errors import AttemptGone, LauncherUnavailable, LaunchRefused
 from app.domain.ports import Attempt, Link
 from app.domain.runs.artefacts import Found, LeftOut
 from app.launch.artefact_transfer import collected
+from app.launch.attempt_name import attempt_name, parse_attempt_name
 from app.launch.local import folder as folders
 from app.launch.local.link import Remains, SocketLink
 
@@ -66,7 +67,7 @@ class LocalLauncher:
 
         Raises: LaunchRefused, LauncherUnavailable, AttemptGone when it was removed.
         """
-        name = folders.name_of(attempt)
+        name = attempt_name(attempt)
         folder, tombstone = self._attempts / name, self._removed / name
         try:
             if not tombstone.exists():
@@ -104,7 +105,7 @@ class LocalLauncher:
 
         Raises: LauncherUnavailable while the agent is not up yet, AttemptGone when there is no such attempt.
         """
-        folder = self._attempts / folders.name_of(attempt)
+        folder = self._attempts / attempt_name(attempt)
         begun, pause_s, started_again = time.monotonic(), 0.001, False
         try:
             while True:
@@ -129,7 +130,7 @@ class LocalLauncher:
 
     def collect(self, attempt: Attempt, max_files: int, max_bytes: int) -> Iterator[Found | bytes | LeftOut]:
         """Yield what the program left to be kept, from its own folder (see domain.ports.Collector)."""
-        return collected(self._attempts / folders.name_of(attempt), max_files, max_bytes)
+        return collected(self._attempts / attempt_name(attempt), max_files, max_bytes)
 
     def remove(self, attempt: Attempt, *, unless_ended: bool = False) -> bool:
         """End whatever of the attempt is still there and remove it, so that it can never start again.
@@ -137,7 +138,7 @@ class LocalLauncher:
         Say whether an agent ever took it, which the tombstone remembers. With `unless_ended`, an attempt of which nothing runs
         any more stays, but for its configuration, which holds secrets. Raises: LauncherUnavailable.
         """
-        name = folders.name_of(attempt)
+        name = attempt_name(attempt)
         folder, tombstone = self._attempts / name, self._removed / name
         try:
             if unless_ended and (folder / "started").exists() and not folders.held(folder):
@@ -167,7 +168,7 @@ class LocalLauncher:
             if time.monotonic() > self._sweep_at:
                 self._sweep_at = time.monotonic() + SWEEP_EVERY_S
                 self.sweep()
-            names = [folders.parse_name(name) for name in os.listdir(self._attempts)]
+            names = [parse_attempt_name(name) for name in os.listdir(self._attempts)]
         except OSError as error:
             raise LauncherUnavailable(f"The folder of attempts could not be read: {error}.") from error
         return [name for name in names if name is not None]

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import json
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +20,7 @@ from app.domain.errors import LaunchRefused
 from app.domain.ports import Attempt
 from app.domain.runs.images import ImageRules
 from app.domain.runs.spec import RunSpec
+from app.launch.attempt_name import attempt_name, parse_attempt_name
 from app.launch.environment import CPU_LIMIT, DISK_LIMIT, MEMORY_LIMIT, PIDS_LIMIT, millicores, secrets_of
 from app.launch.image_choice import choose
 
@@ -38,7 +38,7 @@ BACKSTOP_MARGIN_S = 30.0
 # How long an agent keeps an end that no supervisor has come for.
 LINGER_S = 86400
 
-_NAME = re.compile(r"pw-(r[a-z2-7]{19})-([1-9][0-9]{0,8})\Z")
+_PREFIX = "pw-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +73,12 @@ class Shape:
 
 def pod_name(attempt: Attempt) -> str:
     """Return the name of the attempt's pod: always the same. Raises: LaunchRefused for an id that is none of ours."""
-    name = f"pw-{attempt.run_id}-{attempt.number}"
-    if not _NAME.match(name):
-        raise LaunchRefused("The run's id or attempt is not one of ours.")
-    return name
+    return attempt_name(attempt, _PREFIX)
 
 
 def parse_name(name: str) -> tuple[str, int] | None:
     """Return the run id and the attempt's number, or None for a name that is not an attempt's."""
-    found = _NAME.match(name)
-    return (found[1], int(found[2])) if found else None
+    return parse_attempt_name(name, _PREFIX)
 
 
 def selector(shape: Shape) -> str:
