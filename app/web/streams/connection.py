@@ -37,6 +37,8 @@ class ConnectionClosed(simple_websocket.ConnectionClosed):  # type: ignore[misc]
 
 def check_handshake(environ: Mapping[str, Any]) -> None:
     """Look whether the request can become a WebSocket (RFC 6455, section 4.2.1). Raises: BadRequest."""
+    if environ["REQUEST_METHOD"] != "GET":
+        raise BadRequest("A WebSocket handshake is a GET.")
     if environ.get("HTTP_SEC_WEBSOCKET_VERSION") != "13" or not _KEY.match(environ.get("HTTP_SEC_WEBSOCKET_KEY", "")):
         raise BadRequest("This address needs a WebSocket handshake of version 13.")
 

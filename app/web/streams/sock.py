@@ -47,9 +47,11 @@ class Admission:
     close: Callable[[], None] = _nothing
 
     def release(self) -> None:
-        """Give everything back."""
-        self.close()
-        self.slot.release()
+        """Give everything back, the slot also where `close` fails."""
+        try:
+            self.close()
+        finally:
+            self.slot.release()
 
 
 # Called with the person and the address' arguments, inside of the request; what it raises is the answer.
@@ -130,16 +132,15 @@ class Upgrade:
 
     def begin(self, environ: dict[str, Any]) -> None:
         """Shake hands and leave the connection to a thread of its own, which cleans up whatever happens."""
+        connection: Connection | None = None
         try:
             connection = Connection(environ)
-        except OSError as error:
-            logger.debug("%s: the client left during the handshake: %s", self.path, error)
-            self.admission.release()
-        except BaseException:
-            self.admission.release()
-            raise
-        else:
             _thread.start_new_thread(self._serve, (connection,))
+        except BaseException as error:
+            self._end(connection)
+            if connection is not None or not isinstance(error, OSError):
+                raise
+            logger.debug("%s: the client left during the handshake: %s", self.path, error)
 
     def _serve(self, connection: Connection) -> None:
         """Serve the connection until it is over. The last line of defence of a thread: nothing may escape."""
@@ -154,7 +155,13 @@ class Upgrade:
         except Exception:
             logger.exception("%s: a connection failed", self.path)
         finally:
-            connection.finish()
+            self._end(connection)
+
+    def _end(self, connection: Connection | None) -> None:
+        try:
+            if connection is not None:
+                connection.finish()
+        finally:
             self.admission.release()
 
     def _handle(self, connection: Connection) -> None:

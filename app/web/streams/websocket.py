@@ -23,8 +23,10 @@ def admit(person: Person, run_id: str) -> Admission:
     site = context()
     position = Position.parse(parsing.query(StreamQuery).position)
     run = queries.show(site.services, person, run_id)
+    shown_with = credential()
+    # Last, because nothing gives these back where what follows fails.
     slot, cursor = open_cursor(person, run_id, position)
-    subscription = Subscription(site.services, run, credential(), cursor, site.wait_reasons.of_id)
+    subscription = Subscription(site.services, run, shown_with, cursor, site.wait_reasons.of_id)
     return Admission(slot, subscription, cursor.close)
 
 
