@@ -23,6 +23,7 @@ from tests.runner.stage import Stage
 from tests.runner.suites import LINT, Order, Suite, Unknown, read_order
 
 FOLDER = Path("build/test")
+BROKEN_OFF = 130
 CHECK = ["scripts/check", "lint"]
 
 
@@ -33,7 +34,6 @@ class Run:
         """Prepare; `play` runs it."""
         self.order, self.everything = order, order.part == "all"
         self.strict = os.environ.get("CI") == "true"
-        self.results: list[Result] = []
         # What lacks: (what to say, whether it is a failure with CI=true).
         self.lacks: list[tuple[str, bool]] = []
         self.ground = Ground(choose(os.environ, self.everything, os.access(f"{TOOLS}/up", os.X_OK)))
@@ -48,6 +48,10 @@ class Run:
         try:
             self._get_ready()
             self._play_stages()
+        except KeyboardInterrupt:
+            self.lacks.append(("BROKEN OFF: what had not ended by then is not counted", True))
+            self._conclude(time.monotonic() - began)
+            return BROKEN_OFF
         finally:
             self.ground.leave()
         return self._conclude(time.monotonic() - began)
@@ -83,7 +87,7 @@ class Run:
                 ready = _on_cluster(stage) and self._has_cluster()
                 self.stage.gently = self.preparing is not None
                 if ready or not _on_cluster(stage):
-                    self.results += self.stage.run([*lint, *map(self._job, stage)])
+                    self.stage.run([*lint, *map(self._job, stage)])
                 lint = []
                 if not any(map(_on_cluster, stages[number + 1 :])):
                     self.ground.leave()
@@ -93,7 +97,7 @@ class Run:
         if self.preparing:
             self.preparing.result()
             self.preparing = None
-            self.results.append(Result("images", failed=int(self.ground.broken), seconds=self.ground.seconds))
+            self.stage.results.append(Result("images", failed=int(self.ground.broken), seconds=self.ground.seconds))
             if self.ground.absent:
                 self._go_without_cluster()
         return not self.ground.absent
@@ -103,21 +107,25 @@ class Run:
         return partial(self.stage.suite, suite, environment, self.order.words)
 
     def _conclude(self, whole_s: float) -> int:
-        skips = [line for one in self.results for line in one.lacking]
+        results = self.stage.results
+        tested = any(one.passed or one.failed for one in results)
+        skips = [line for one in results for line in one.lacking]
         if self.ground.absent:  # told already
             skips = [line for line in skips if "cluster" not in line.lower()]
         if skips:
             self.lacks.append(("NOT EVERYTHING WAS TESTED; skipped for want of something:\n" + "\n".join(skips), True))
-        if not any(one.passed or one.failed for one in self.results):
-            self.lacks.append((f"there are no {self.order.part} tests that can run here; nothing was tested", True))
-        print(table(self.results, whole_s))
+        if not tested:
+            which = " ".join([self.order.part, *self.order.words])
+            self.lacks.append((f"there are no tests ({which}) that can run here; nothing was tested", True))
+        print(table(results, whole_s))
         for text, serious in self.lacks:
             ending = " (with CI=true that is a failure)" if serious and self.strict else ""
             print(f"!!! {text}{ending}")
         failures = sum(serious for _, serious in self.lacks) if self.strict else 0
-        failures = failures if not any(one.failed for one in self.results) else 0
-        print(total(self.results, failures), flush=True)
-        return int(bool(failures) or any(one.failed for one in self.results))
+        failures = failures if not any(one.failed for one in results) else 0
+        print(total(results, failures), flush=True)
+        # A choice that means no test at all is a slip, wherever it is made.
+        return int(bool(failures) or any(one.failed for one in results) or (bool(self.order.words) and not tested))
 
 
 def _on_cluster(stage: tuple[Suite, ...]) -> bool:

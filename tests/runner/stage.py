@@ -29,15 +29,16 @@ class Stage:
         """`shown`: everything goes to the terminal as it comes, and to no file."""
         self._folder, self._shown = folder, shown
         self.gently = False
+        self.results: list[Result] = []
         self._running: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
         self._broken_off = False
 
-    def run(self, jobs: Sequence[Callable[[], Result]]) -> list[Result]:
-        """Do all at once and return what came of each."""
+    def run(self, jobs: Sequence[Callable[[], Result]]) -> None:
+        """Do all at once; what came of each is in `results`, also when this is broken off."""
         with ThreadPoolExecutor(max(1, len(jobs))) as pool:
             try:
-                return list(pool.map(lambda job: job(), jobs))
+                list(pool.map(lambda job: job(), jobs))
             except BaseException:
                 self.break_off()
                 raise
@@ -48,7 +49,8 @@ class Stage:
         report.unlink(missing_ok=True)
         began = time.monotonic()
         status = self._call(suite.name, [sys.executable, *command(suite, str(report), words)], environment)
-        return self._told(read_report(suite.name, report, status, time.monotonic() - began))
+        # Who chooses tests seldom means some of every suite.
+        return self._told(read_report(suite.name, report, status, time.monotonic() - began, may_be_empty=bool(words)))
 
     def step(self, name: str, words: Sequence[str], environment: Mapping[str, str]) -> Result:
         """Run a command that succeeds or fails as a whole, and is no test."""
@@ -75,6 +77,7 @@ class Stage:
 
     def _told(self, result: Result) -> Result:
         """Say how a part ended; of one that failed, all that it said."""
+        self.results.append(result)
         if not self._shown:
             if result.failed:
                 with suppress(OSError):

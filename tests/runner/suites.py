@@ -63,6 +63,10 @@ PARTS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Options of pytest whose value could be taken for a path.
+TAKES_VALUE = frozenset({"-c", "-k", "-m", "-o", "-p", "--confcutdir", "--deselect", "--ignore", "--ignore-glob", "--rootdir"})
+
+
 class Unknown(Exception):
     """There is no such part and no such file."""
 
@@ -90,22 +94,36 @@ class Order:
 def read_order(words: Sequence[str]) -> Order:
     """Read a command line: `[PART] [PYTEST ARGUMENT...]`, or `PATH... [PYTEST ARGUMENT...]`. Raises: Unknown."""
     part, *rest = words or ["all"]
+    paths, others = _paths(words)
     if part in PARTS or part in SUITES:
+        if paths:
+            raise Unknown(f"{part} is a part and {paths[0]} a path; give one or the other")
         names = PARTS.get(part, (part,))
         # What is left out to another suite is only left out where that runs too.
         suites = {name: SUITES[name] if "cluster" in names else replace(SUITES[name], left_out=()) for name in SUITES}
         wanted = (tuple(suites[name] for name in stage if name in names and name in suites) for stage in STAGES)
         return Order(part, tuple(stage for stage in wanted if stage), LINT in names, tuple(rest))
-    paths = [word for word in words if is_path(word)]
-    others = tuple(word for word in words if not is_path(word))
     if not is_path(part):
         raise Unknown(f"unknown part {part}; one of: {' '.join(sorted({*PARTS, *SUITES}))}, or files below tests/")
     return Order("files", tuple((suite,) for suite in suites_of(paths)), words=others)
 
 
+def _paths(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the paths among the words, and the other words. What follows an option with a value is its value."""
+    paths: list[str] = []
+    others: list[str] = []
+    for before, word in zip(("", *words), words, strict=False):
+        if is_path(word) and before not in TAKES_VALUE:
+            paths.append(word.removeprefix("./"))
+        else:
+            others.append(word)
+    return paths, tuple(others)
+
+
 def is_path(word: str) -> bool:
     """Say whether a word of the command line is a place of tests, with or without a test's name."""
-    return word.startswith("tests/") and word.rstrip("/") != "tests"
+    place = word.removeprefix("./")
+    return place.startswith("tests/") and place.rstrip("/") != "tests"
 
 
 def suites_of(paths: Sequence[str]) -> list[Suite]:
@@ -122,12 +140,24 @@ def suites_of(paths: Sequence[str]) -> list[Suite]:
 
 
 def command(suite: Suite, report: str, words: Sequence[str] = ()) -> list[str]:
-    """Return pytest's command line, after the interpreter: the report goes to that file."""
+    """Return pytest's command line, after the interpreter: the report goes to that file.
+
+    The words may choose by marks too, among the tests of the suite: of several `-m`, pytest itself would heed the last.
+    """
     line = ["-m", "pytest", *suite.paths, f"--junitxml={report}"]
     line += [f"--ignore={path}" for path in suite.left_out]
-    if suite.marks:
-        line += ["-m", suite.marks]
+    marks = [suite.marks] if suite.marks else []
+    rest: list[str] = []
+    left = list(words)
+    while left:
+        word = left.pop(0)
+        if word == "-m" and left:
+            marks.append(left.pop(0))
+        else:
+            rest.append(word)
+    if marks:
+        line += ["-m", " and ".join(f"({one})" for one in marks)]
     if suite.processes > 1:
         # Long groups come first by tests/conftest.py; pytest-xdist would put those of many tests there.
         line += ["-n", str(suite.processes), "--dist", "loadgroup", "--no-loadscope-reorder"]
-    return [*line, *words]
+    return [*line, *rest]

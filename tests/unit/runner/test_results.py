@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.runner.results import Result, read_report, table, total
+from tests.runner.results import NO_TESTS, Result, read_report, table, total
 
 REPORT = """<?xml version="1.0"?><testsuites><testsuite name="pytest">
 <testcase classname="a" name="well"/>
@@ -54,3 +54,9 @@ def test_the_table_has_the_seconds_of_every_part() -> None:
         ["lint", "20", "0", "0", "0"],
         ["all", "together", "70"],
     ]
+
+
+def test_a_suite_without_a_chosen_test_is_no_failure_unless_nothing_was_chosen(tmp_path: Path) -> None:
+    assert read_report("unit", tmp_path / "none.xml", NO_TESTS, 1.0, may_be_empty=True).failed == 0
+    assert read_report("unit", tmp_path / "none.xml", NO_TESTS, 1.0).failed == 1
+    assert read_report("unit", tmp_path / "none.xml", 2, 1.0, may_be_empty=True).failed == 1

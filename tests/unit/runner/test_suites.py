@@ -71,6 +71,23 @@ def test_suites_can_be_left_out() -> None:
 
 def test_several_processes_keep_groups_together_and_their_order() -> None:
     line = " ".join(command(SUITES["cluster"], "r.xml", ["-x"]))
-    assert line.startswith(f"-m pytest tests/cluster {CHART_ON_CLUSTER} --junitxml=r.xml -m not (")
+    assert line.startswith(f"-m pytest tests/cluster {CHART_ON_CLUSTER} --junitxml=r.xml -m (not (")
     assert "--dist loadgroup --no-loadscope-reorder" in line and line.endswith(" -x")
     assert " -n " not in " ".join(command(SUITES["faults"], "r.xml"))
+
+
+def test_a_choice_by_marks_is_made_among_the_tests_of_the_suite() -> None:
+    line = command(SUITES["faults"], "r.xml", ("-m", "slow or not x", "-q"))
+    assert line.count("-m") == 2 and line[line.index("-m", 2) + 1] == f"({ALONE}) and (slow or not x)" and line[-1] == "-q"
+
+
+def test_what_belongs_to_an_option_is_no_path() -> None:
+    order = read_order(["./tests/unit/web", "--deselect", "tests/unit/web/test_x.py::test_y", "-q"])
+    assert order.suites[0].paths == ("tests/unit/web",)
+    assert order.words == ("--deselect", "tests/unit/web/test_x.py::test_y", "-q")
+    assert read_order(["unit", "--ignore", "tests/unit/web"]).words == ("--ignore", "tests/unit/web")
+
+
+def test_a_part_and_a_path_are_not_mixed() -> None:
+    with pytest.raises(Unknown, match="tests/contract/x.py"):
+        read_order(["unit", "tests/contract/x.py"])
