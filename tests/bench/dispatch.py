@@ -97,9 +97,9 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
         connection.execute(HOLD_UP, {"many": limits.owner_active})
     held_up = select_both()
     line = _timed(lambda: store.queue.positions(LIMITS.ageing_s), 10)
-    known, some = store.queue.positions(LIMITS.ageing_s), store.queue.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
+    known, some = store.queue.positions(LIMITS.ageing_s), store.queue.first(1, f"u-{SMALL_OWNERS - 1}")[0][1]
     alone = _timed(lambda: store.queue.position(some, LIMITS.ageing_s), 10)
-    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.runs.start_conditions(some, LIMITS)))
+    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.counts.start_conditions(some, LIMITS)))
     return [
         _shown(free[0]),
         _shown(dispatching),
@@ -149,7 +149,7 @@ def _database(kind: str, queued: int) -> Iterator[Engine]:
 
 
 def _fill(engine: Engine, queued: int) -> None:
-    now = make_store(engine, "bench").leases.now()
+    now = make_store(engine, "bench").clock.now()
     many = queued * 9 // 10
     rows = [
         {

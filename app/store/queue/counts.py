@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Engine,
     Integer,
     String,
     and_,
@@ -33,7 +34,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.queue.admission import Group, Labelled, Limits, Tally
 from app.domain.runs.run import Run, Status
-from app.store.engine import db_now
+from app.store.engine import db_now, reading
 from app.store.runs.rows import AnyRow, digest, storable
 from app.store.schema.tables import IS_HELD_BACK, runs, tallies
 
@@ -310,3 +311,21 @@ def _without_newest(row: AnyRow) -> Tally:
 
 def _counted(row: AnyRow, queued: int) -> Tally:
     return Tally(queued, row.active, row.waiting, row.paused_at is not None, row.closed_at is not None)
+
+
+class RunCounts:
+    """The counts, to be looked at."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
+
+    def of_owner(self, owner_id: str) -> tuple[Tally, Tally]:
+        """Return how many runs are queued, active and waiting: the owner's, and everyone's."""
+        with reading(self._engine) as connection:
+            return read(connection, scope_of(owner_id)), read(connection, ALL)
+
+    def start_conditions(self, run: Run, limits: Limits) -> StartConditions:
+        """Return what a queued run may wait for: limits in force, counts, its group, a label that is at its limit."""
+        with reading(self._engine) as connection:
+            return start_conditions(connection, run, limits)

@@ -126,7 +126,7 @@ class Lanes:
         """Use the engine's database."""
         self._engine = engine
 
-    def repair_lanes(self) -> bool:
+    def repair(self) -> bool:
         """Make the lanes anew if one is not as the runs have it, as after a process of an older version took a run in."""
         with reading(self._engine) as connection:
             if not connection.execute(ASTRAY).scalar_one():

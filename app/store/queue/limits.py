@@ -100,12 +100,12 @@ class LimitSettings:
         """Use the engine's database."""
         self._engine = engine
 
-    def list_limits(self) -> list[Limited]:
+    def list(self) -> list[Limited]:
         """Return every scope that has something set."""
         with reading(self._engine) as connection:
             return [_limited(row) for row in connection.execute(LIST)]
 
-    def set_limits(self, scope: Scope, limits: ScopeLimits, owner_id: str | None = None, by: Person | None = None) -> None:
+    def set(self, scope: Scope, limits: ScopeLimits, owner_id: str | None = None, by: Person | None = None) -> None:
         """Set all limits of a scope; None is the default. `owner_id` is that of an owner's scope.
 
         On record where `by` is given. Who changes group takes all runs that have not ended along. The first limit of a label
@@ -124,7 +124,7 @@ class LimitSettings:
                 _begin_counting(connection, scope, key)
             _note(connection, by, scope, before, limits)
 
-    def clear_limits(self, scope: Scope, owner_id: str | None = None, by: Person | None = None) -> None:
+    def clear(self, scope: Scope, owner_id: str | None = None, by: Person | None = None) -> None:
         """Give a scope its defaults back. Clearing what is not set changes nothing."""
         with begin(self._engine) as connection:
             counts.lock_all(connection)

@@ -78,7 +78,7 @@ class Queue:
             # A line that is older than the owner's first run does not have it.
             return (line.position(*place) if line else 0) or order.line(connection, ageing_s).position(*place)
 
-    def queue(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
+    def first(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
         """Return the first queued runs, of all or of one owner, with their 1-based places in that order."""
         with reading(self._engine) as connection:
             line = order.line(connection, ageing_s)
@@ -91,7 +91,7 @@ class Queue:
         with reading(self._engine) as connection:
             return tuple(max(0.0, row.lasted) for row in connection.execute(DURATIONS))
 
-    def overdue_queued(self, limit: int) -> list[Run]:
+    def overdue(self, limit: int) -> list[Run]:
         """Return queued runs whose queue timeout is over by the database's clock."""
         with reading(self._engine) as connection:
             return [run_of(row) for row in connection.execute(OVERDUE, {"at_most": limit})]
