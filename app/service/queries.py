@@ -65,7 +65,7 @@ def queue(services: Services, person: Person, limit: int = 100) -> list[QueueIte
 class QueueSnapshot:
     """What the places and forecasts of many runs are made of: the order of the whole queue, and how long runs took lately."""
 
-    line: QueuePositions
+    positions: QueuePositions
     durations: tuple[float, ...]
 
 
@@ -75,13 +75,13 @@ def queue_snapshot(services: Services) -> QueueSnapshot:
 
 
 def wait_reason(services: Services, run: Run, now: QueueSnapshot | None = None) -> WaitReason | None:
-    """Return why the run has not started, by a moment that the caller has or a new one; None when nothing is in its way."""
+    """Return why the run has not started, by a snapshot that the caller has or a new one; None when nothing is in its way."""
     if run.status is Status.STARTING:
         why = explain_start(run, services.store.clock.now())
         return WaitReason(None, why) if why else None
     if run.status is not Status.QUEUED:
         return None
-    position = services.store.queue.position(run, services.limits.ageing_s, now.line if now else None)
+    position = services.store.queue.position(run, services.limits.ageing_s, now.positions if now else None)
     if position == 0:
         return None
     if again := _again(services, run):

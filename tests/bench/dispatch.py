@@ -96,7 +96,7 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
     with begin(engine) as connection:
         connection.execute(HOLD_UP, {"many": limits.owner_active})
     held_up = select_both()
-    line = _timed(lambda: store.queue.positions(LIMITS.ageing_s), 10)
+    positions = _timed(lambda: store.queue.positions(LIMITS.ageing_s), 10)
     known, some = store.queue.positions(LIMITS.ageing_s), store.queue.first(1, f"u-{SMALL_OWNERS - 1}")[0][1]
     alone = _timed(lambda: store.queue.position(some, LIMITS.ageing_s), 10)
     again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.counts.start_conditions(some, LIMITS)))
@@ -109,7 +109,7 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
         _shown(held_up[0]),
         _shown(held_up[1]),
         short(percentile(held_up[1], 50) / percentile(held_up[0], 50)),
-        _shown(line),
+        _shown(positions),
         _shown(alone),
         _shown(again),
     ]

@@ -188,9 +188,9 @@ class House:
 
     def counts(self, owner: Person = ANN) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """(queued, active, waiting) of the owner and of all."""
-        owner_tally, everyone = self.store.counts.of_owner(owner.id)
+        of_owner, everyone = self.store.counts.of_owner(owner.id)
         return (
-            (owner_tally.queued, owner_tally.active, owner_tally.waiting),
+            (of_owner.queued, of_owner.active, of_owner.waiting),
             (everyone.queued, everyone.active, everyone.waiting),
         )
 

@@ -6,7 +6,7 @@ import pytest
 
 from app.domain.errors import LimitReached, QueueFull
 from app.domain.ids import new_run_id
-from app.domain.queue.admission import Limits, Tally, explain_wait
+from app.domain.queue.admission import Counts, Limits, explain_wait
 from app.domain.queue.limits import ScopeLimits, parse_scope
 from app.domain.runs.lifecycle import Step
 from app.domain.runs.run import Priority, Run, Status
@@ -23,8 +23,8 @@ def limit(house, scope, owner=None, **limits):
 
 def counted(house, scope):
     """(queued, active, waiting) of a scope that has something set."""
-    tally = next(item.tally for item in house.store.limits.list() if str(item.scope) == scope)
-    return tally.queued, tally.active, tally.waiting
+    counted = next(item.counts for item in house.store.limits.list() if str(item.scope) == scope)
+    return counted.queued, counted.active, counted.waiting
 
 
 def submit(house, owner, limits=None, **spec):
@@ -164,4 +164,4 @@ def test_what_is_set_is_listed_and_weights_count(house, engine):
         submit(house, owner)
     started = [house.store.queue.dispatch_next(Limits()).owner_id for _ in range(8)]
     assert started.count(house.ann.id) == 6
-    assert house.store.counts.start_conditions(submit(house, house.ann), Limits()).owner == Tally(1, 6, 0)
+    assert house.store.counts.start_conditions(submit(house, house.ann), Limits()).owner == Counts(1, 6, 0)

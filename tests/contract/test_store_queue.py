@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.errors import Conflict, NotFound, RunEnded
-from app.domain.queue.admission import Limits, Tally
+from app.domain.queue.admission import Counts, Limits
 from app.domain.runs.lifecycle import Step
 from app.domain.runs.run import Priority, Run, Status
 
@@ -75,7 +75,7 @@ def test_a_waiting_run_leaves_its_place_to_another(house):
     second = house.queued()
     assert house.store.queue.dispatch_next(limits) is None
     waiting = house.step(run, Step.WAIT)
-    assert house.store.counts.of_owner(house.ann.id) == (Tally(1, 0, 1), Tally(1, 0, 1))
+    assert house.store.counts.of_owner(house.ann.id) == (Counts(1, 0, 1), Counts(1, 0, 1))
     assert house.store.queue.dispatch_next(limits).id == second.id
     resumed = house.step(waiting, Step.RESUME)
     assert house.counts() == ((0, 2, 0), (0, 2, 0))

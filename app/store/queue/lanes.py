@@ -1,6 +1,6 @@
 """Where the queue begins: the first ready run of each lane (owner, priority, label class), so that nobody need look at the rest.
 
-Whoever moves a run into or out of the queue does it under the lock of the tally `all` and keeps its lane right in the same
+Whoever moves a run into or out of the queue does it under the lock of the row `all` and keeps its lane right in the same
 transaction. Which head is next is the domain's; `app/store/queue/order.py` asks it in SQL.
 """
 

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.audit import Action
 from app.domain.person import Person
-from app.domain.queue.admission import Tally
+from app.domain.queue.admission import Counts
 from app.domain.queue.limits import Limited, Scope, ScopeLimits
 from app.domain.runs.run import ACTIVE, Status
 from app.store.engine import begin, reading
@@ -212,7 +212,7 @@ def _limits(row: AnyRow) -> ScopeLimits:
 
 
 def _limited(row: AnyRow) -> Limited:
-    return Limited(_scope(row), _limits(row), Tally(row.queued, row.active, row.waiting))
+    return Limited(_scope(row), _limits(row), Counts(row.queued, row.active, row.waiting))
 
 
 def _scope(row: AnyRow) -> Scope:

@@ -262,7 +262,7 @@ FIRST_OF_OWNER = (
 FIRST_OF_BAND = FIRST_OF_OWNER.where(bindparam("of_band") == _BAND_OF_RUN)
 
 
-def line(connection: Connection, ageing_s: float) -> QueuePositions:
+def positions(connection: Connection, ageing_s: float) -> QueuePositions:
     """Return the order of all queued runs."""
     rows = connection.execute(OWNED, {"ageing_s": ageing(ageing_s)}).all()
     weights = {f"owner:{row.owner_id}": row.weight for row in rows}
@@ -273,7 +273,7 @@ def line(connection: Connection, ageing_s: float) -> QueuePositions:
 
 
 def first_of_owner(
-    connection: Connection, line: QueuePositions, owner_id: str, limit: int, ageing_s: float
+    connection: Connection, positions: QueuePositions, owner_id: str, limit: int, ageing_s: float
 ) -> list[tuple[int, Run]]:
     """Return the owner's first queued runs with their places."""
     values = {"of_owner": owner_id, "at_most": limit, "ageing_s": ageing(ageing_s)}
@@ -281,14 +281,14 @@ def first_of_owner(
     group = connection.execute(GROUP_OF, {"scope": f"owner:{owner_id}"}).scalar_one_or_none()
     found = []
     for row in connection.execute(FIRST_OF_OWNER, values):
-        found.append((line.position(owner_id, group, row.band, numbers[row.band]), run_of(row)))
+        found.append((positions.position(owner_id, group, row.band, numbers[row.band]), run_of(row)))
         numbers[row.band] += 1
     return found
 
 
-def first_of_all(connection: Connection, line: QueuePositions, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
+def first_of_all(connection: Connection, positions: QueuePositions, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
     """Return the first queued runs with their places."""
-    first = line.first(limit)
+    first = positions.first(limit)
     wanted = Counter((owner, band) for owner, band, _ in first)
     runs_of: dict[tuple[str, int, int], Run] = {}
     for (owner, band), count in wanted.items():

@@ -31,7 +31,7 @@ from app.store.schema.columns import metadata as metadata
 runs = Table(
     "runs",
     metadata,
-    # The order of submission: assigned under the lock of the tally `all`, so it is also the order of the commits.
+    # The order of submission: assigned under the lock of the row `all`, so it is also the order of the commits.
     Column("sequence", Number, primary_key=True, autoincrement=True),
     id_column("id"),
     id_column("owner_id"),
