@@ -13,7 +13,7 @@ from app.domain.queue.queue_positions import QueuePositions
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Run
 from app.store.engine import begin, db_now, reading
-from app.store.queue import counts, lanes, order
+from app.store.queue import counts, lanes, order, queue_positions
 from app.store.queue.counts import InForce
 from app.store.runs import status_changes
 from app.store.runs.rows import AnyRow, run_of
@@ -62,7 +62,7 @@ class Queue:
     def positions(self, ageing_s: float = 0.0) -> QueuePositions:
         """Return the order in which the queued runs start if nothing changes. It costs a look at the whole queue."""
         with reading(self._engine) as connection:
-            return order.positions(connection, ageing_s)
+            return queue_positions.read(connection, ageing_s)
 
     def position(self, run: Run, ageing_s: float = 0.0, positions: QueuePositions | None = None) -> int:
         """Return the 1-based place of a queued run in that order, by positions that the caller has or by new ones.
@@ -71,20 +71,20 @@ class Queue:
         """
         values = {"run": run.id, "ageing_s": order.ageing(ageing_s)}
         with reading(self._engine) as connection:
-            stands = connection.execute(order.AMONG_OWN, values).one_or_none()
+            stands = connection.execute(queue_positions.AMONG_OWN, values).one_or_none()
             if stands is None:
                 return 0
             place = (run.owner_id, stands.group_name, stands.band, stands.number)
             # Positions that are older than the owner's first run do not have it.
-            return (positions.position(*place) if positions else 0) or order.positions(connection, ageing_s).position(*place)
+            return (positions.position(*place) if positions else 0) or queue_positions.read(connection, ageing_s).position(*place)
 
     def first(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
         """Return the first queued runs, of all or of one owner, with their 1-based places in that order."""
         with reading(self._engine) as connection:
-            positions = order.positions(connection, ageing_s)
+            positions = queue_positions.read(connection, ageing_s)
             if owner_id is None:
-                return order.first_of_all(connection, positions, limit, ageing_s)
-            return order.first_of_owner(connection, positions, owner_id, limit, ageing_s)
+                return queue_positions.first_of_all(connection, positions, limit, ageing_s)
+            return queue_positions.first_of_owner(connection, positions, owner_id, limit, ageing_s)
 
     def recent_durations(self) -> tuple[float, ...]:
         """Return for how long the runs that ended among the last few hundred kept their places, in seconds."""
