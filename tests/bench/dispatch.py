@@ -23,7 +23,8 @@ from app.store.engine import begin, make_engine, reading
 from app.store.queue import lanes, order
 from app.store.runs.rows import spec_text
 from app.store.schema.migrate import migrate
-from app.store.schema.tables import runs, tallies
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import runs
 from app.store.store import make_store
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, DurablePostgres

@@ -12,7 +12,7 @@ from app.domain.runs.lifecycle import Step
 from app.domain.runs.run import Priority, Run, Status
 from app.domain.runs.spec import RunSpec
 from app.store.engine import begin
-from app.store.schema.tables import users
+from app.store.schema.account_tables import users
 
 NIGHTLY = {"labels": {"kind": "nightly"}}
 

@@ -16,7 +16,8 @@ from app.domain.queue.fairshare import Head, Share, choose, dispatch, line_up
 from app.domain.runs.run import Priority, Status
 from app.store.engine import begin, reading
 from app.store.queue import lanes, order
-from app.store.schema.tables import runs, shares, tallies
+from app.store.schema.queue_tables import shares, tallies
+from app.store.schema.tables import runs
 from tests.contract.conftest import House
 
 HOUR = 3600.0

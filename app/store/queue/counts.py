@@ -36,7 +36,8 @@ from app.domain.queue.admission import Counts, Group, Labelled, Limits
 from app.domain.runs.run import Run, Status
 from app.store.engine import db_now, reading
 from app.store.runs.rows import AnyRow, digest, storable
-from app.store.schema.tables import IS_HELD_BACK, runs, tallies
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import IS_HELD_BACK, runs
 
 ALL, ANY_OWNER, ANY_GROUP = "all", "owner:*", "group:*"
 LABEL = "label:"

@@ -14,7 +14,8 @@ from app.domain.runs.run import Status
 from app.store.engine import begin, db_now, reading
 from app.store.queue import counts
 from app.store.runs.rows import AnyRow
-from app.store.schema.tables import IS_HELD_BACK, IS_READY, lanes, runs
+from app.store.schema.queue_tables import lanes
+from app.store.schema.tables import IS_HELD_BACK, IS_READY, runs
 
 _KEY = (lanes.c.owner_id, lanes.c.priority_order, lanes.c.label_class)
 _KEY_OF_RUN = (runs.c.owner_id, runs.c.priority_order, runs.c.label_class)

@@ -17,7 +17,9 @@ from app.domain.runs.run import ACTIVE, Status
 from app.store.engine import begin, reading
 from app.store.queue import audit, counts, lanes
 from app.store.runs.rows import AnyRow, storable
-from app.store.schema.tables import IS_QUEUED, run_labels, runs, tallies, users
+from app.store.schema.account_tables import users
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import IS_QUEUED, run_labels, runs
 
 # Make the row of a scope that has none.
 MAKE = insert(tallies).values(scope=bindparam("in_scope"), owner_id=bindparam("in_owner")).on_conflict_do_nothing()

@@ -37,7 +37,8 @@ from app.domain.queue.admission import Limits
 from app.domain.queue.fairshare import BANDS, FRONT, Place, Share, charge, effective_band, virtual_time
 from app.store.engine import db_now
 from app.store.runs.rows import AnyRow
-from app.store.schema.tables import IS_READY, lanes, runs, shares, tallies
+from app.store.schema.queue_tables import lanes, shares, tallies
+from app.store.schema.tables import IS_READY, runs
 
 # As good as no ageing, no limit, any time.
 NEVER_S, NO_LIMIT, ALWAYS = 1e12, 2**31 - 1, 1e15

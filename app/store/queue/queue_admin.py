@@ -20,7 +20,8 @@ from app.store.engine import begin, db_now, reading
 from app.store.queue import audit, counts, lanes
 from app.store.queue.queue import GET
 from app.store.runs.rows import AnyRow, run_of
-from app.store.schema.tables import IS_QUEUED, runs, tallies
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import IS_QUEUED, runs
 
 # Another priority for a run that still waits in the queue; its sequence stays, and it leaves the front.
 SET_PRIORITY = (

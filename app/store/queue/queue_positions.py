@@ -15,7 +15,8 @@ from app.domain.runs.run import Run
 from app.store.engine import db_now
 from app.store.queue.order import ageing
 from app.store.runs.rows import run_of
-from app.store.schema.tables import IS_HELD_BACK, IS_QUEUED, IS_READY, QUEUED, runs, shares, tallies
+from app.store.schema.queue_tables import shares, tallies
+from app.store.schema.tables import IS_HELD_BACK, IS_QUEUED, IS_READY, QUEUED, runs
 
 _owner, _group = tallies.alias("owner"), tallies.alias("of_group")
 
