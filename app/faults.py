@@ -24,7 +24,8 @@ HOLD_S = 25.0
 POINTS = {
     "submissions": ("submit",),
     "queue": ("dispatch_next",),
-    "leases": ("claim", "set_handle"),
+    "leases": ("claim",),
+    "attempts": ("set_handle",),
     "runs": ("finish",),
     "publisher": ("publish",),
     "launcher": ("launch",),

@@ -25,7 +25,7 @@ from app.service.queue.dispatch import dispatch
 from app.service.services import Services
 from app.store.artefacts.workspaces import Workspaces
 from app.store.engine import make_engine
-from app.store.runs.leases import RunLeases
+from app.store.runs.attempts import Attempts
 from app.store.store import make_store
 from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.log.archiver import Archiver
@@ -45,7 +45,7 @@ def build_services(settings: Settings) -> Services:
     spec_limits = settings.spec_limits()
     process_id = str(uuid.uuid4())
     store = make_store(engine, process_id)
-    launcher = _launcher(settings, store.leases)
+    launcher = _launcher(settings, store.attempts)
     services = Services(
         process_id=process_id,
         store=store,
@@ -91,7 +91,13 @@ def _install_faults(settings: Settings, services: Services, engine: Engine) -> N
 
     logger.warning("PODWIRE_FAULT_DIR is set: this process can be held at will. It is for tests only.")
     store = services.store
-    parts = {"submissions": store.submissions, "queue": store.queue, "leases": store.leases, "runs": store.runs}
+    parts = {
+        "submissions": store.submissions,
+        "queue": store.queue,
+        "leases": store.leases,
+        "attempts": store.attempts,
+        "runs": store.runs,
+    }
     install(
         Path(settings.fault_dir),
         engine,
@@ -99,7 +105,7 @@ def _install_faults(settings: Settings, services: Services, engine: Engine) -> N
     )
 
 
-def _launcher(settings: Settings, leases: RunLeases) -> CollectingLauncher:
+def _launcher(settings: Settings, attempts: Attempts) -> CollectingLauncher:
     if settings.launcher == "local":
         languages = settings.spec_limits().languages
         keeps = bool(settings.workspaces_dir)
@@ -110,7 +116,7 @@ def _launcher(settings: Settings, leases: RunLeases) -> CollectingLauncher:
     from app.launch.kubernetes.launcher import KubernetesLauncher
 
     try:
-        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), leases.learn)
+        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), attempts.learn)
     except ApiFailure as failure:
         raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 
@@ -185,7 +191,7 @@ def build_worker_context(services: Services, slots: int) -> WorkerContext:
         ),
         archiver=Archiver(lambda: failed("archiver")),
         wakeups=Wakeups(),
-        clock=DatabaseClock(services.store.leases.now),
+        clock=DatabaseClock(services.store.clock.now),
         on_release=lambda: _dispatch(services),
         artefact_storage=_artefact_storage(services),
     )

@@ -116,7 +116,7 @@ def find_unknown(services: Services) -> int:
     """Tell of old folders in the storage that belong to no run with artefacts; return how many. Nothing is removed."""
     if services.workspaces is None:
         return 0
-    before = services.store.leases.now() - UNKNOWN_AFTER_S
+    before = services.store.clock.now() - UNKNOWN_AFTER_S
     old = [run_id for run_id, changed_at in services.workspaces.run_folders() if changed_at < before]
     unknown: list[str] = []
     for start in range(0, len(old), AT_ONCE):

@@ -56,7 +56,7 @@ def _histogram(metric: Metric, labels: Labels, counts: list[Increment]) -> list[
 
 
 def _gauges(services: Services) -> dict[str, float]:
-    _, everyone = services.store.runs.tallies("")
+    _, everyone = services.store.counts.of_owner("")
     values = services.store.counters.gauges()
     values |= {table.RUNS.key("active"): everyone.active, table.RUNS.key("waiting"): everyone.waiting}
     for priority, backlog in services.store.counters.backlog().items():

@@ -58,14 +58,14 @@ def list_runs(
 def queue(services: Services, person: Person, limit: int = 100) -> list[QueueItem]:
     """Return the queued runs that the person may see, in the order in which they start, with their true positions."""
     owner = None if person.is_admin else person.id
-    return [QueueItem(run, position) for position, run in services.store.queue.queue(limit, owner, services.limits.ageing_s)]
+    return [QueueItem(run, position) for position, run in services.store.queue.first(limit, owner, services.limits.ageing_s)]
 
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
     """What the places and forecasts of many runs are made of: the order of the whole queue, and how long runs took lately."""
 
-    line: QueuePositions
+    positions: QueuePositions
     durations: tuple[float, ...]
 
 
@@ -75,18 +75,18 @@ def queue_snapshot(services: Services) -> QueueSnapshot:
 
 
 def wait_reason(services: Services, run: Run, now: QueueSnapshot | None = None) -> WaitReason | None:
-    """Return why the run has not started, by a moment that the caller has or a new one; None when nothing is in its way."""
+    """Return why the run has not started, by a snapshot that the caller has or a new one; None when nothing is in its way."""
     if run.status is Status.STARTING:
-        why = explain_start(run, services.store.leases.now())
+        why = explain_start(run, services.store.clock.now())
         return WaitReason(None, why) if why else None
     if run.status is not Status.QUEUED:
         return None
-    position = services.store.queue.position(run, services.limits.ageing_s, now.line if now else None)
+    position = services.store.queue.position(run, services.limits.ageing_s, now.positions if now else None)
     if position == 0:
         return None
     if again := _again(services, run):
         return WaitReason(position, again)
-    found = services.store.runs.start_conditions(run, services.limits)
+    found = services.store.counts.start_conditions(run, services.limits)
     why = explain_wait(position, found.limits, found.owner, found.everyone, found.group, found.full_label)
     durations = now.durations if now else services.store.queue.recent_durations()
     free = max(0, found.limits.active - found.everyone.active)
@@ -96,7 +96,7 @@ def wait_reason(services: Services, run: Run, now: QueueSnapshot | None = None) 
 
 def _again(services: Services, run: Run) -> str | None:
     """Say when the next attempt starts, while it is too early for it."""
-    in_s = run.not_before - services.store.leases.now() if run.not_before is not None else 0.0
+    in_s = run.not_before - services.store.clock.now() if run.not_before is not None else 0.0
     former = former_attempts(services, run) if in_s > 0 else []
     if not former or former[-1].outcome is None:
         return None
@@ -110,7 +110,7 @@ def attempts(services: Services, run: Run) -> list[AttemptPart]:
 
 def former_attempts(services: Services, run: Run) -> list[AttemptPart]:
     """Return the attempts before the present one."""
-    return services.store.attempts.former_attempts(run.id) if run.attempt > 1 else []
+    return services.store.attempts.former(run.id) if run.attempt > 1 else []
 
 
 def use_of(services: Services, run: Run) -> Use | None:

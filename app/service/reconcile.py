@@ -40,7 +40,7 @@ def redispatch(services: Services) -> int:
 
 def expire_runs(services: Services) -> int:
     """End the queued runs whose queue timeout is over; return how many."""
-    overdue = services.store.queue.overdue_queued(BATCH)
+    overdue = services.store.queue.overdue(BATCH)
     count = sum(_expire(services, run) for run in overdue)
     if count:
         dispatch(services)
@@ -67,8 +67,8 @@ def expire_questions(services: Services) -> int:
 def remove_orphans(services: Services) -> int:
     """Remove attempts that no unfinished run wants, those of failed runs after their time; return how many that were."""
     present = services.launcher.present()
-    leftovers = orphans(present, services.store.leases.unfinished_attempts())
-    failed = services.store.leases.failed_since(leftovers) if services.keep_failed_s else {}
+    leftovers = orphans(present, services.store.attempts.unfinished())
+    failed = services.store.attempts.failed_since(leftovers) if services.keep_failed_s else {}
     return sum(_remove_orphan(services, attempt, failed.get(attempt)) for attempt in leftovers)
 
 
@@ -105,7 +105,7 @@ def announce_ends(services: Services) -> int:
 
 def repair_queue(services: Services) -> bool:
     """Find the queued runs that the queue does not know of, as a process of the version before may leave them."""
-    repaired = services.store.lanes.repair_lanes()
+    repaired = services.store.lanes.repair()
     if repaired:
         logger.warning("queue: some runs were not in their lanes; all lanes were made anew")
     return repaired

@@ -11,9 +11,11 @@ from sqlalchemy import Engine
 
 from app.store.accounts.users import UserStore
 from app.store.artefacts.artefacts import ArtefactStore
+from app.store.clock import Clock
 from app.store.counters import Counters
 from app.store.log.chunks import ChunkStore
 from app.store.queue.audit import AuditLog
+from app.store.queue.counts import RunCounts
 from app.store.queue.lanes import Lanes
 from app.store.queue.limits import LimitSettings
 from app.store.queue.queue import Queue
@@ -26,6 +28,7 @@ from app.store.runs.retention import Retention
 from app.store.runs.run_secrets import RunSecrets
 from app.store.runs.runs import RunStore
 from app.store.runs.submissions import Submissions
+from app.store.ticks import Ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +46,38 @@ class Store:
     queue: Queue
     queue_admin: QueueAdmin
     lanes: Lanes
+    counts: RunCounts
     limits: LimitSettings
     audit: AuditLog
     log: ChunkStore
     artefacts: ArtefactStore
     users: UserStore
     counters: Counters
+    ticks: Ticks
+    clock: Clock
 
 
 def make_store(engine: Engine, process_id: str) -> Store:
     """Return the store on the engine's database. The counters of a process are told from others' by `process_id`."""
     return Store(
-        RunStore(engine),
-        Submissions(engine),
-        Attempts(engine),
-        RunLeases(engine),
-        QuestionStore(engine),
-        InputStore(engine),
-        RunSecrets(engine),
-        Retention(engine),
-        Queue(engine),
-        QueueAdmin(engine),
-        Lanes(engine),
-        LimitSettings(engine),
-        AuditLog(engine),
-        ChunkStore(engine),
-        ArtefactStore(engine),
-        UserStore(engine),
-        Counters(engine, process_id),
+        runs=RunStore(engine),
+        submissions=Submissions(engine),
+        attempts=Attempts(engine),
+        leases=RunLeases(engine),
+        questions=QuestionStore(engine),
+        inputs=InputStore(engine),
+        secrets=RunSecrets(engine),
+        retention=Retention(engine),
+        queue=Queue(engine),
+        queue_admin=QueueAdmin(engine),
+        lanes=Lanes(engine),
+        counts=RunCounts(engine),
+        limits=LimitSettings(engine),
+        audit=AuditLog(engine),
+        log=ChunkStore(engine),
+        artefacts=ArtefactStore(engine),
+        users=UserStore(engine),
+        counters=Counters(engine, process_id),
+        ticks=Ticks(engine),
+        clock=Clock(engine),
     )

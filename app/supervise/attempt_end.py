@@ -72,7 +72,7 @@ class AttemptEnd:
 
     def _queue_again(self, run: Run, outcome: Outcome) -> bool:
         """Queue the next attempt; False when somebody has asked for the run's end."""
-        former = self._lease.call_store(lambda: self._context.store.attempts.former_attempts(run.id)) if run.attempt > 1 else []
+        former = self._lease.call_store(lambda: self._context.store.attempts.former(run.id)) if run.attempt > 1 else []
         row = self._lease.call_store(lambda: self._context.store.runs.get(run.id))
         if row is None or row.cancel_requested_at is not None:
             return False

@@ -61,7 +61,7 @@ class Launching:
         """Return the attempt with the values of its secrets, which nobody needs after the launch."""
         if not self._run.spec.secrets:
             return self._attempt
-        return replace(self._attempt, secrets=self._lease.call_store(lambda: self._context.store.secrets.secrets(self._run.id)))
+        return replace(self._attempt, secrets=self._lease.call_store(lambda: self._context.store.secrets.of_run(self._run.id)))
 
     def _bear(self, error: LauncherUnavailable) -> None:
         """Return when it should be tried again. Raises: NotLaunched."""

@@ -104,7 +104,7 @@ class Supervisor:
     def _begin(self) -> None:
         run = self._session.run
         if run.attempt > 1:
-            former = self._lease.call_store(lambda: self._context.store.attempts.former_attempts(run.id))
+            former = self._lease.call_store(lambda: self._context.store.attempts.former(run.id))
             self._before = former[-1].last_seq
         if self._log.top.seq == self._before:
             fields: dict[str, object] = {"status": Status.STARTING.value, "attempt": run.attempt}
@@ -127,7 +127,7 @@ class Supervisor:
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle, held_up=None)
         self._lease.call_store(
-            lambda: self._context.store.leases.set_handle(run.id, run.token, handle, self._session.facts.evidence)
+            lambda: self._context.store.attempts.set_handle(run.id, run.token, handle, self._session.facts.evidence)
         )
 
     def _end_before_start(self, end: End) -> None:
@@ -297,13 +297,13 @@ class Supervisor:
         if learnt.use is not None:
             return self._context.uses.put(run.id, learnt.use)
         self._session.run = facts.of(run)
-        self._lease.call_store(lambda: self._context.store.leases.set_evidence(run, facts.evidence))
+        self._lease.call_store(lambda: self._context.store.attempts.set_evidence(run, facts.evidence))
 
     def _hold_up(self, why: str | None) -> None:
         """Keep what the start waits for, for everyone to see."""
         run = self._session.run
         if why != run.held_up:
-            self._lease.call_store(lambda: self._context.store.leases.hold_up(run, why))
+            self._lease.call_store(lambda: self._context.store.attempts.hold_up(run, why))
             self._session.run = replace(run, held_up=why)
 
     def _recall_facts(self) -> None:

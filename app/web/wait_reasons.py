@@ -43,8 +43,8 @@ class WaitReasonCache:
         run: Run | None = self._services.store.runs.get(run_id)
         state: StartState = (False, None)
         if run is not None and run.status in NOT_STARTED:
-            moment = self._within(FRESH_S * 0.9) if run.status is Status.QUEUED else None
-            state = (True, queries.wait_reason(self._services, run, moment))
+            snapshot = self._within(FRESH_S * 0.9) if run.status is Status.QUEUED else None
+            state = (True, queries.wait_reason(self._services, run, snapshot))
         with self._lock:
             self._known[run_id] = (now + FRESH_S * 0.9, state)
         return state
@@ -55,9 +55,9 @@ class WaitReasonCache:
         Raises: StoreUnavailable.
         """
         known = self._snapshot
-        is_long = known is not None and known[1].line.length > LONG
-        moment = self._within(FRESH_S * 0.9 if is_long else 0.0) if run.status is Status.QUEUED else None
-        return queries.wait_reason(self._services, run, moment)
+        is_long = known is not None and known[1].positions.length > LONG
+        snapshot = self._within(FRESH_S * 0.9 if is_long else 0.0) if run.status is Status.QUEUED else None
+        return queries.wait_reason(self._services, run, snapshot)
 
     def _within(self, seconds: float) -> QueueSnapshot:
         """Return how the queue stood at most so long ago. One thread looks, the others wait for what it finds."""
@@ -68,6 +68,6 @@ class WaitReasonCache:
             return known[1] if known is not None and time.monotonic() < known[0] + seconds else self._looked()
 
     def _looked(self) -> QueueSnapshot:
-        # A moment costs a look at the whole queue, a place in it next to nothing.
+        # A snapshot costs a look at the whole queue, a place in it next to nothing.
         self._snapshot = time.monotonic(), queries.queue_snapshot(self._services)
         return self._snapshot[1]

@@ -23,7 +23,8 @@ from app.store.engine import begin, make_engine, reading
 from app.store.queue import lanes, order
 from app.store.runs.rows import spec_text
 from app.store.schema.migrate import migrate
-from app.store.schema.tables import runs, tallies
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import runs
 from app.store.store import make_store
 from tests.bench.figures import percentile, short, table
 from tests.bench.servers import BenchRedis, DurablePostgres
@@ -96,10 +97,10 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
     with begin(engine) as connection:
         connection.execute(HOLD_UP, {"many": limits.owner_active})
     held_up = select_both()
-    line = _timed(lambda: store.queue.positions(LIMITS.ageing_s), 10)
-    known, some = store.queue.positions(LIMITS.ageing_s), store.queue.queue(1, f"u-{SMALL_OWNERS - 1}")[0][1]
+    positions = _timed(lambda: store.queue.positions(LIMITS.ageing_s), 10)
+    known, some = store.queue.positions(LIMITS.ageing_s), store.queue.first(1, f"u-{SMALL_OWNERS - 1}")[0][1]
     alone = _timed(lambda: store.queue.position(some, LIMITS.ageing_s), 10)
-    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.runs.start_conditions(some, LIMITS)))
+    again = _timed(lambda: (store.queue.position(some, LIMITS.ageing_s, known), store.counts.start_conditions(some, LIMITS)))
     return [
         _shown(free[0]),
         _shown(dispatching),
@@ -109,7 +110,7 @@ def _measure(engine: Engine, celery_ms: float) -> list[str]:
         _shown(held_up[0]),
         _shown(held_up[1]),
         short(percentile(held_up[1], 50) / percentile(held_up[0], 50)),
-        _shown(line),
+        _shown(positions),
         _shown(alone),
         _shown(again),
     ]
@@ -149,7 +150,7 @@ def _database(kind: str, queued: int) -> Iterator[Engine]:
 
 
 def _fill(engine: Engine, queued: int) -> None:
-    now = make_store(engine, "bench").leases.now()
+    now = make_store(engine, "bench").clock.now()
     many = queued * 9 // 10
     rows = [
         {

@@ -175,7 +175,7 @@ class House:
         return self.step(self.claimed(owner, **spec), Step.START)
 
     def step(self, run: Run, step: Step) -> Run:
-        return self.store.runs.save(run, transition(run, step, self.store.leases.now()))
+        return self.store.runs.save(run, transition(run, step, self.store.clock.now()))
 
     def ended(self, run: Run, status: Status = Status.CANCELLED) -> Run:
         """Finish the run without any chunk."""
@@ -183,14 +183,14 @@ class House:
         stored = self.store.runs.get(run.id)
         assert stored
         return self.store.runs.finish(
-            run, transition(run, Step.END, self.store.leases.now(), outcome=outcome), None, stored.archived
+            run, transition(run, Step.END, self.store.clock.now(), outcome=outcome), None, stored.archived
         )
 
     def counts(self, owner: Person = ANN) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
         """(queued, active, waiting) of the owner and of all."""
-        owner_tally, everyone = self.store.runs.tallies(owner.id)
+        of_owner, everyone = self.store.counts.of_owner(owner.id)
         return (
-            (owner_tally.queued, owner_tally.active, owner_tally.waiting),
+            (of_owner.queued, of_owner.active, of_owner.waiting),
             (everyone.queued, everyone.active, everyone.waiting),
         )
 

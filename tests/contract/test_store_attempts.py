@@ -23,9 +23,9 @@ def last_words(seq=1, epoch=1, offset=0):
 
 
 def again(house, run, *, seq=1, offset=0, wait_s=8.0, former=()):
-    after = transition(run, Step.RETRY, house.store.leases.now(), wait_s=wait_s)
+    after = transition(run, Step.RETRY, house.store.clock.now(), wait_s=wait_s)
     part = replace(
-        all_attempts(run, former)[-1], ended_at=house.store.leases.now(), outcome=OUTCOME, last_seq=seq, last_offset=offset
+        all_attempts(run, former)[-1], ended_at=house.store.clock.now(), outcome=OUTCOME, last_seq=seq, last_offset=offset
     )
     return house.store.attempts.retry(run, after, part, *last_words(seq, run.archived.epoch, offset))
 
@@ -34,7 +34,7 @@ def again(house, run, *, seq=1, offset=0, wait_s=8.0, former=()):
 @pytest.mark.parametrize("status", [Status.STARTING, Status.RUNNING, Status.WAITING, Status.STOPPING])
 def test_one_transaction_ends_the_attempt_and_queues_the_next_in_its_old_place(house, status):
     run = house.claimed(stdin=True)
-    run = house.store.leases.set_handle(run.id, run.token, "handle")
+    run = house.store.attempts.set_handle(run.id, run.token, "handle")
     house.store.attempts.let_go(run.id, run.token, 3.0)
     run = house.store.runs.get(run.id)
     question, _ = house.store.questions.ask(run.id, run.token, 1, Asked(1, "Go on?"), 10)
@@ -54,29 +54,29 @@ def test_one_transaction_ends_the_attempt_and_queues_the_next_in_its_old_place(h
     nothing = (queued.handle, queued.lease_owner, queued.lease_until, queued.dispatched_at, queued.let_go_at)
     assert nothing == (queued.started_at, queued.deadline_at, queued.waiting_since, queued.stopping_since, queued.outcome)
     assert nothing == (None,) * 5
-    assert 7 < queued.not_before - house.store.leases.now() <= 8
+    assert 7 < queued.not_before - house.store.clock.now() <= 8
     assert queued.archived == Progress(1, 1, 12, 0), "the new agent's spool begins anew, the log goes on"
     assert house.counts() == ((1, 0, 0), (1, 0, 0))
     assert house.store.questions.get(question.id).state is QuestionState.CLOSED
     assert [again.number for again in house.store.inputs.undelivered(run.id)] == [1]
-    assert house.store.leases.unfinished_attempts() == []
+    assert house.store.attempts.unfinished() == []
     assert not house.store.log.archive_state(run.id).ended
     kept = Outcome(Status.FAILED, Reason.OOM_KILLED, "too much\ufffd", None, "SIGKILL", 1 << 40, 1.5)
-    (part,) = house.store.attempts.former_attempts(run.id)
+    (part,) = house.store.attempts.former(run.id)
     assert part == AttemptPart(1, run.started_at, part.ended_at, kept, run.evidence, 1, 1, 0, 12)
 
 
 def test_each_attempt_has_its_part(house):
     first = house.running()
     second = house.step(take(house, again(house, first, offset=5)), Step.START)
-    third = again(house, second, seq=2, offset=9, former=house.store.attempts.former_attempts(first.id))
+    third = again(house, second, seq=2, offset=9, former=house.store.attempts.former(first.id))
     assert [
-        (p.number, p.first_seq, p.last_seq, p.first_offset, p.last_offset) for p in house.store.attempts.former_attempts(first.id)
+        (p.number, p.first_seq, p.last_seq, p.first_offset, p.last_offset) for p in house.store.attempts.former(first.id)
     ] == [
         (1, 1, 1, 0, 5),
         (2, 2, 2, 5, 9),
     ]
-    present = all_attempts(third, house.store.attempts.former_attempts(first.id))[-1]
+    present = all_attempts(third, house.store.attempts.former(first.id))[-1]
     assert (present.number, present.first_seq, present.first_offset, present.last_offset) == (3, 3, 9, 9)
 
 
@@ -94,7 +94,7 @@ def test_doing_it_again_is_fine_and_others_are_fenced(house):
     run = house.running()
     first = again(house, run)
     assert again(house, run) == first, "the same transaction again, after a lost answer"
-    assert len(house.store.attempts.former_attempts(run.id)) == 1
+    assert len(house.store.attempts.former(run.id)) == 1
     assert house.counts() == ((1, 0, 0), (1, 0, 0))
     taken = take(house, first)
     late = again(house, run)
@@ -103,7 +103,7 @@ def test_doing_it_again_is_fine_and_others_are_fenced(house):
     with pytest.raises(Fenced):
         house.store.runs.finish(run, transition(run, Step.END, 1.0, outcome=OUTCOME), None, run.archived)
     with pytest.raises(Fenced):
-        house.store.leases.set_handle(run.id, run.token, "old")
+        house.store.attempts.set_handle(run.id, run.token, "old")
     with pytest.raises(Fenced):
         house.store.attempts.let_go(run.id, run.token, 1.0)
     assert house.store.runs.get(run.id) == taken
@@ -114,7 +114,7 @@ def test_of_many_at_once_one_is_written(house, other_house, at_once):
     run = house.running()
     results = at_once(*(lambda h=h: again(h, run) for h in (house, other_house) * 4))
     assert {result.attempt for result in results} == {2}, results
-    assert len(house.store.attempts.former_attempts(run.id)) == 1
+    assert len(house.store.attempts.former(run.id)) == 1
     assert house.counts() == ((1, 0, 0), (1, 0, 0))
     assert len(house.store.log.read(run.id, 0, 10)) == 1
 
@@ -127,14 +127,14 @@ def test_an_overtaken_supervisor_and_a_log_that_does_not_follow_write_nothing(ho
     with pytest.raises(Fenced):
         again(house, run, seq=3)
     assert house.store.runs.get(run.id) == run
-    assert house.store.attempts.former_attempts(run.id) == [] and house.counts() == ((0, 1, 0), (0, 1, 0))
+    assert house.store.attempts.former(run.id) == [] and house.counts() == ((0, 1, 0), (0, 1, 0))
 
 
 def test_a_run_that_somebody_cancelled_has_no_other_attempt(house):
     run = house.running()
     house.store.runs.request_cancel(run.id, house.ann)
     assert again(house, run) is None
-    assert (house.store.runs.get(run.id).status, house.store.attempts.former_attempts(run.id)) == (Status.RUNNING, [])
+    assert (house.store.runs.get(run.id).status, house.store.attempts.former(run.id)) == (Status.RUNNING, [])
 
 
 def test_the_word_to_start_is_noted_once(house):

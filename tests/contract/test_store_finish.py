@@ -120,10 +120,10 @@ def disturb(house, run, dice):
     outcome = Outcome(end, Reason.COMPLETED, "over")
     try:
         if step is Step.END:
-            after = transition(run, step, house.store.leases.now(), outcome=outcome)
+            after = transition(run, step, house.store.clock.now(), outcome=outcome)
             house.store.runs.finish(run, after, end_chunk(), Progress(1, 1, 0, 0))
         else:
-            saved = house.store.runs.save(run, transition(run, step, house.store.leases.now(), reason=Reason.RUN_TIMEOUT))
+            saved = house.store.runs.save(run, transition(run, step, house.store.clock.now(), reason=Reason.RUN_TIMEOUT))
             assert saved.status in TRANSITIONS[run.status, step]
         house.store.runs.finish(run, transition(run, Step.END, 1.0, outcome=outcome), end_chunk(), Progress(1, 1, 0, 0))
     except (Conflict, Fenced):

@@ -13,20 +13,20 @@ WHY = "The cluster quota small is used up: cpu 4/4."
 
 def test_it_is_seen_by_all_and_gone_once_the_launcher_has_the_attempt(house, other_house):
     run = house.claimed()
-    house.store.leases.hold_up(run, WHY)
+    house.store.attempts.hold_up(run, WHY)
     assert other_house.store.runs.get(run.id).held_up == WHY
-    house.store.leases.hold_up(run, WHY + "\0")
+    house.store.attempts.hold_up(run, WHY + "\0")
     assert other_house.store.runs.get(run.id).held_up == WHY + "\ufffd", "a cluster's words are not to be trusted"
-    house.store.leases.hold_up(run, None)
+    house.store.attempts.hold_up(run, None)
     assert other_house.store.runs.get(run.id).held_up is None
-    house.store.leases.hold_up(run, WHY)
-    assert house.store.leases.set_handle(run.id, run.token, "uid").held_up is None
+    house.store.attempts.hold_up(run, WHY)
+    assert house.store.attempts.set_handle(run.id, run.token, "uid").held_up is None
 
 
 def test_it_is_gone_after_every_step(house):
     for step in (Step.START, Step.STOP, Step.END):
         run = house.claimed()
-        house.store.leases.hold_up(run, WHY)
+        house.store.attempts.hold_up(run, WHY)
         run = house.store.runs.get(run.id)
         outcome = Outcome(Status.FAILED, Reason.LAUNCH_FAILED, "No.") if step is Step.END else None
         after = transition(run, step, 5.0, outcome=outcome)
@@ -38,8 +38,8 @@ def test_an_overtaken_supervisor_and_one_whose_run_has_started_say_nothing(house
     run = house.claimed(lease_s=-1.0)
     second = house.store.leases.claim(run.id, "p2", 60.0)
     with pytest.raises(Fenced):
-        house.store.leases.hold_up(run, WHY)
+        house.store.attempts.hold_up(run, WHY)
     started = house.store.runs.save(second, transition(second, Step.START, 5.0))
     with pytest.raises(Fenced):
-        house.store.leases.hold_up(started, WHY)
+        house.store.attempts.hold_up(started, WHY)
     assert house.store.runs.get(run.id).held_up is None

@@ -37,7 +37,7 @@ def test_a_lease_that_ran_out_is_claimed_with_a_higher_token(house):
     with pytest.raises(Fenced):
         house.ended(first)
     with pytest.raises(Fenced):
-        house.store.leases.set_handle(first.id, first.token, "late")
+        house.store.attempts.set_handle(first.id, first.token, "late")
     house.store.leases.release(first.id, first.token)
     stored = house.store.runs.get(first.id)
     assert stored == second, "a fenced supervisor changes nothing"
@@ -48,7 +48,7 @@ def test_renewal_keeps_all_leases_of_a_process_and_says_which(house):
     lost = house.claimed(process="p1", lease_s=-1.0)
     house.store.leases.claim(lost.id, "p3", 60.0)
     assert house.store.leases.renew("p1", 500.0) == {(mine.id, 1)}
-    assert house.store.runs.get(mine.id).lease_until > house.store.leases.now() + 400
+    assert house.store.runs.get(mine.id).lease_until > house.store.clock.now() + 400
     assert house.store.runs.get(other.id).lease_until == other.lease_until
     house.ended(mine)
     assert house.store.leases.renew("p1", 60.0) == set()
@@ -72,17 +72,17 @@ def test_the_candidates_are_those_of_the_pure_rule(house):
     house.store.queue.dispatch_next(house.limits)
     dead = house.claimed(lease_s=-1.0)
     alive = house.claimed()
-    house.store.runs.save(dead, replace(dead, status=Status.RUNNING, dispatched_at=house.store.leases.now() - 60))
+    house.store.runs.save(dead, replace(dead, status=Status.RUNNING, dispatched_at=house.store.clock.now() - 60))
     rows, now = house.store.leases.unsupervised(10)
     everything = [house.store.runs.get(r.id) for r in (fresh, dead, alive)]
     assert [r.id for r in rows] == [r.id for r in reconcile.unsupervised(everything, now)] == [dead.id]
     assert house.store.leases.mark_dispatched(alive) is False
-    assert sorted(house.store.leases.unfinished_attempts()) == sorted((r.id, 1) for r in everything)
+    assert sorted(house.store.attempts.unfinished()) == sorted((r.id, 1) for r in everything)
 
 
 def test_saving_keeps_what_others_wrote_meanwhile(house):
     run = house.claimed()
-    with_handle = house.store.leases.set_handle(run.id, run.token, "handle")
+    with_handle = house.store.attempts.set_handle(run.id, run.token, "handle")
     assert with_handle.handle == "handle"
     cancelled = house.store.runs.request_cancel(run.id, house.root)
     assert (cancelled.cancelled_by, cancelled.owner_name) == ("root", "ann")
@@ -113,11 +113,11 @@ def test_the_first_request_to_cancel_stays(house):
 def test_of_many_ticks_at_once_one_has_the_turn(house, other_house, at_once):
     for _ in range(3):
         turns = at_once(
-            *(lambda h=h, n=n: h.store.runs.tick("sweep", f"p{n}", 60.0) for n, h in enumerate((house, other_house) * 4))
+            *(lambda h=h, n=n: h.store.ticks.take("sweep", f"p{n}", 60.0) for n, h in enumerate((house, other_house) * 4))
         )
         assert turns.count(True) <= 1
-    assert house.store.runs.tick("sweep", "p1", 60.0) is False, "the turn is over only after its time"
-    assert house.store.runs.tick("other", "p1", -1.0) and house.store.runs.tick("other", "p2", 60.0)
+    assert house.store.ticks.take("sweep", "p1", 60.0) is False, "the turn is over only after its time"
+    assert house.store.ticks.take("other", "p1", -1.0) and house.store.ticks.take("other", "p2", 60.0)
 
 
 @pytest.mark.trap("Q9")

@@ -6,25 +6,25 @@ import pytest
 
 from app.domain.errors import LimitReached, QueueFull
 from app.domain.ids import new_run_id
-from app.domain.queue.admission import Limits, Tally, explain_wait
+from app.domain.queue.admission import Counts, Limits, explain_wait
 from app.domain.queue.limits import ScopeLimits, parse_scope
 from app.domain.runs.lifecycle import Step
 from app.domain.runs.run import Priority, Run, Status
 from app.domain.runs.spec import RunSpec
 from app.store.engine import begin
-from app.store.schema.tables import users
+from app.store.schema.account_tables import users
 
 NIGHTLY = {"labels": {"kind": "nightly"}}
 
 
 def limit(house, scope, owner=None, **limits):
-    house.store.limits.set_limits(parse_scope(scope), ScopeLimits(**limits), owner.id if owner else None)
+    house.store.limits.set(parse_scope(scope), ScopeLimits(**limits), owner.id if owner else None)
 
 
 def counted(house, scope):
     """(queued, active, waiting) of a scope that has something set."""
-    tally = next(item.tally for item in house.store.limits.list_limits() if str(item.scope) == scope)
-    return tally.queued, tally.active, tally.waiting
+    counted = next(item.counts for item in house.store.limits.list() if str(item.scope) == scope)
+    return counted.queued, counted.active, counted.waiting
 
 
 def submit(house, owner, limits=None, **spec):
@@ -86,15 +86,15 @@ def test_a_label_at_its_limit_keeps_nobody_else_waiting_and_is_counted_from_the_
     late = submit(house, house.bob, **NIGHTLY)
     assert house.store.queue.dispatch_next(house.limits).id == other.id
     assert house.store.queue.dispatch_next(house.limits) is None
-    stands = house.store.runs.start_conditions(late, house.limits)
+    stands = house.store.counts.start_conditions(late, house.limits)
     assert stands.full_label == ("kind=nightly", 1)
     sentence = explain_wait(3, stands.limits, stands.owner, stands.everyone, stands.group, stands.full_label)
     assert sentence == "3rd in the queue: at most 1 of kind=nightly at once"
     house.ended(running, Status.FAILED)
     assert house.store.queue.dispatch_next(house.limits).id == late.id, "bob has had fewer turns"
-    house.store.limits.clear_limits(parse_scope("label:kind=nightly"))
+    house.store.limits.clear(parse_scope("label:kind=nightly"))
     assert [house.store.queue.dispatch_next(house.limits).id for _ in range(2)] == [run.id for run in before[1:]]
-    assert house.store.lanes.repair_lanes() is False
+    assert house.store.lanes.repair() is False
     limit(house, "label:kind=nightly", active=5)
     assert counted(house, "label:kind=nightly") == (0, 3, 0)
 
@@ -125,7 +125,7 @@ def test_two_limited_labels_both_hold(house):
     assert house.store.queue.dispatch_next(house.limits) is None
     one = submit(house, house.ann, **NIGHTLY)
     assert house.store.queue.dispatch_next(house.limits).id == one.id
-    house.store.limits.clear_limits(parse_scope("label:db=big"))
+    house.store.limits.clear(parse_scope("label:db=big"))
     assert house.store.queue.dispatch_next(house.limits) is None
     house.ended(house.store.runs.get(one.id), Status.FAILED)
     assert house.store.queue.dispatch_next(house.limits).id == both.id
@@ -142,7 +142,7 @@ def test_who_changes_group_takes_every_run_along(house):
     assert (counted(house, "group:red"), counted(house, "group:blue")) == ((0, 0, 0), (1, 1, 1))
     house.step(waiting, Step.RESUME)
     assert counted(house, "group:blue") == (1, 2, 0)
-    house.store.limits.clear_limits(parse_scope("owner:ann"), house.ann.id)
+    house.store.limits.clear(parse_scope("owner:ann"), house.ann.id)
     assert counted(house, "group:blue") == (0, 0, 0)
     assert house.counts()[0] == (1, 2, 0)
 
@@ -153,7 +153,7 @@ def test_what_is_set_is_listed_and_weights_count(house, engine):
     limit(house, "owner:ann", house.ann, weight=3, pending=50)
     limit(house, "owner:*", active=7)
     limit(house, "label:a=b=c", active=2)
-    items = {str(item.scope): item.limits for item in house.store.limits.list_limits()}
+    items = {str(item.scope): item.limits for item in house.store.limits.list()}
     assert items == {
         "all": ScopeLimits(),
         "label:a=b=c": ScopeLimits(active=2),
@@ -164,4 +164,4 @@ def test_what_is_set_is_listed_and_weights_count(house, engine):
         submit(house, owner)
     started = [house.store.queue.dispatch_next(Limits()).owner_id for _ in range(8)]
     assert started.count(house.ann.id) == 6
-    assert house.store.runs.start_conditions(submit(house, house.ann), Limits()).owner == Tally(1, 6, 0)
+    assert house.store.counts.start_conditions(submit(house, house.ann), Limits()).owner == Counts(1, 6, 0)

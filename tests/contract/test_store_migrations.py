@@ -117,7 +117,7 @@ def test_a_database_that_is_away_is_store_unavailable(tmp_path):
 def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(postgresql, use):
     url = postgresql.database()
     engine, other = make_engine(url), make_engine(url)
-    make_store(engine, "process").leases.now()
+    make_store(engine, "process").clock.now()
     tested = []
 
     def cut(connection, record, proxy):
@@ -130,7 +130,7 @@ def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(
         connection.execute(text("SELECT 1"))
     assert len(tested) > 1
     event.remove(engine, "checkout", cut)
-    assert make_store(engine, "process").leases.now() > 0
+    assert make_store(engine, "process").clock.now() > 0
     engine.dispose()
     other.dispose()
 
@@ -139,7 +139,7 @@ def test_connections_that_break_as_soon_as_they_are_made_are_no_mistake_of_ours(
 def test_a_connection_that_breaks_between_its_check_and_its_use_is_no_mistake_of_ours(postgresql, use):
     url = postgresql.database()
     engine, other = make_engine(url), make_engine(url)
-    make_store(engine, "process").leases.now()
+    make_store(engine, "process").clock.now()
 
     def cut(connection, record, proxy):
         with other.connect() as murderer:
@@ -149,7 +149,7 @@ def test_a_connection_that_breaks_between_its_check_and_its_use_is_no_mistake_of
     with pytest.raises(StoreUnavailable), use(engine) as connection:
         connection.execute(text("SELECT 1"))
     event.remove(engine, "checkout", cut)
-    assert make_store(engine, "process").leases.now() > 0
+    assert make_store(engine, "process").clock.now() > 0
     engine.dispose()
     other.dispose()
 
@@ -158,10 +158,10 @@ def test_lost_connections_are_replaced(postgresql):
     url = postgresql.database()
     engine, other = make_engine(url), make_engine(url)
     store = make_store(engine, "process")
-    store.leases.now()
+    store.clock.now()
     with begin(other) as connection:
         others = "pid <> pg_backend_pid() AND datname = current_database()"
         connection.execute(text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {others}"))
-    assert store.leases.now() > 0
+    assert store.clock.now() > 0
     engine.dispose()
     other.dispose()

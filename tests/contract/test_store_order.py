@@ -16,7 +16,8 @@ from app.domain.queue.fairshare import Head, Share, choose, dispatch, line_up
 from app.domain.runs.run import Priority, Status
 from app.store.engine import begin, reading
 from app.store.queue import lanes, order
-from app.store.schema.tables import runs, shares, tallies
+from app.store.schema.queue_tables import shares, tallies
+from app.store.schema.tables import runs
 from tests.contract.conftest import House
 
 HOUR = 3600.0
@@ -96,7 +97,7 @@ def test_the_order_in_sql_is_the_order_of_the_rule(house: House, engine: Engine,
     set_up(engine)
     model = Model(ageing_s, limits)
     for _ in range(90):
-        now = house.store.leases.now()
+        now = house.store.clock.now()
         match dice.choice(["submit", "submit", "submit", "dispatch", "dispatch", "end", "priority", "cancel", "hour"]):
             case "submit":
                 owner = dice.choice(PEOPLE)
@@ -120,13 +121,13 @@ def test_the_order_in_sql_is_the_order_of_the_rule(house: House, engine: Engine,
                 run_id = dice.choice(list(model.heads))
                 house.ended(house.store.runs.get(run_id), Status.CANCELLED)
                 del model.heads[run_id]
-    now = house.store.leases.now()
-    line = house.store.queue.queue(100, ageing_s=ageing_s)
+    now = house.store.clock.now()
+    line = house.store.queue.first(100, ageing_s=ageing_s)
     assert [run.id for _, run in line] == model.line(now)
     assert [house.store.queue.position(run, ageing_s) for _, run in line] == list(range(1, len(line) + 1))
     with reading(engine) as connection:
         assert {(row.scope, row.band): Share(row.come, row.turn) for row in connection.execute(select(shares))} == model.shares
-    assert house.store.lanes.repair_lanes() is False, "the lanes were right all the time"
+    assert house.store.lanes.repair() is False, "the lanes were right all the time"
     for run_id in [run for of_owner in model.active.values() for run in of_owner]:
         house.ended(house.store.runs.get(run_id), Status.FAILED)
     everything = Limits(owner_active=1000, active=1000, ageing_s=ageing_s)
@@ -141,10 +142,10 @@ def test_a_run_that_waits_for_its_time_keeps_nobody_waiting_and_has_its_place_af
             connection.execute(update(runs).where(runs.c.id == held.id).values(not_before=until))
             lanes.refill(connection)
 
-    hold(house.store.leases.now() + HOUR)
+    hold(house.store.clock.now() + HOUR)
     assert house.store.queue.dispatch_next(house.limits).id == second.id
     assert house.store.queue.position(held) == 1
-    hold(house.store.leases.now() - 1)
+    hold(house.store.clock.now() - 1)
     assert house.store.queue.dispatch_next(house.limits).id == held.id
     assert house.store.queue.dispatch_next(house.limits).id == third.id
 
@@ -154,7 +155,7 @@ def test_what_a_process_of_an_older_version_did_is_found(house: House, engine: E
     with begin(engine) as connection:
         connection.execute(lanes.CLEAR)
     assert house.store.queue.dispatch_next(house.limits) is None
-    assert house.store.lanes.repair_lanes() is True
+    assert house.store.lanes.repair() is True
     with begin(engine) as connection:
         connection.execute(update(runs).where(runs.c.id == first.id).values(status="expired"))
     assert house.store.queue.dispatch_next(house.limits).id == second.id

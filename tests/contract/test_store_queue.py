@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from app.domain.errors import Conflict, NotFound, RunEnded
-from app.domain.queue.admission import Limits, Tally
+from app.domain.queue.admission import Counts, Limits
 from app.domain.runs.lifecycle import Step
 from app.domain.runs.run import Priority, Run, Status
 
@@ -30,11 +30,11 @@ def test_positions_are_the_order_in_which_runs_start(house):
     assert moved.priority is Priority.CRITICAL and moved.sequence == queued[12].sequence
     fresh = [house.store.runs.get(run.id) for run in queued]
     by_position = [run.id for run in sorted(fresh, key=house.store.queue.position)]
-    assert [(place, house.store.queue.position(run)) for place, run in house.store.queue.queue(100)] == [
+    assert [(place, house.store.queue.position(run)) for place, run in house.store.queue.first(100)] == [
         (n, n) for n in range(1, 31)
     ]
-    assert [run.id for _, run in house.store.queue.queue(5)] == by_position[:5]
-    theirs = [(place, run.id) for place, run in house.store.queue.queue(3, house.bob.id)]
+    assert [run.id for _, run in house.store.queue.first(5)] == by_position[:5]
+    theirs = [(place, run.id) for place, run in house.store.queue.first(3, house.bob.id)]
     assert theirs == [pair for pair in enumerate(by_position, 1) if house.store.runs.get(pair[1]).owner_id == house.bob.id][:3]
     assert drain(house) == by_position
     assert house.counts() == ((0, 0, 0), (0, 0, 0))
@@ -75,7 +75,7 @@ def test_a_waiting_run_leaves_its_place_to_another(house):
     second = house.queued()
     assert house.store.queue.dispatch_next(limits) is None
     waiting = house.step(run, Step.WAIT)
-    assert house.store.runs.tallies(house.ann.id) == (Tally(1, 0, 1), Tally(1, 0, 1))
+    assert house.store.counts.of_owner(house.ann.id) == (Counts(1, 0, 1), Counts(1, 0, 1))
     assert house.store.queue.dispatch_next(limits).id == second.id
     resumed = house.step(waiting, Step.RESUME)
     assert house.counts() == ((0, 2, 0), (0, 2, 0))
@@ -97,9 +97,9 @@ def test_priority_changes_only_in_the_queue(house):
 @pytest.mark.trap("C11")
 def test_runs_whose_queue_timeout_is_over_are_found(house):
     late, _ = house.queued(queue_timeout_s=-1.0), house.queued()
-    assert [run.id for run in house.store.queue.overdue_queued(10)] == [late.id]
+    assert [run.id for run in house.store.queue.overdue(10)] == [late.id]
     house.ended(late, Status.EXPIRED)
-    assert house.store.queue.overdue_queued(10) == []
+    assert house.store.queue.overdue(10) == []
 
 
 @pytest.mark.trap("C15")

@@ -17,7 +17,7 @@ def test_a_run_at_the_front_starts_before_all_others_and_keeps_its_priority(hous
     moved = house.store.queue_admin.move_to_front(late.id, house.root)
     assert moved.in_front and moved.priority is Priority.BACKGROUND
     assert house.store.queue.position(moved) == 1 and [house.store.queue.position(run) for run in urgent] == [2, 3, 4]
-    assert [run.id for _, run in house.store.queue.queue(10)] == [late.id, *(run.id for run in urgent)]
+    assert [run.id for _, run in house.store.queue.first(10)] == [late.id, *(run.id for run in urgent)]
     assert house.store.queue.dispatch_next(house.limits).id == late.id
     assert house.store.queue.dispatch_next(house.limits).id == urgent[0].id
 
@@ -86,10 +86,10 @@ def test_the_queue_can_be_paused_before_its_first_run(house):
 
 def test_limits_are_on_record_too(house):
     nightly = Scope("label", "kind", "nightly")
-    house.store.limits.set_limits(nightly, ScopeLimits(active=2), None, house.root)
-    house.store.limits.set_limits(nightly, ScopeLimits(active=2), None, house.root)
-    house.store.limits.set_limits(nightly, ScopeLimits(active=3), None, house.root)
-    house.store.limits.clear_limits(nightly, None, house.root)
+    house.store.limits.set(nightly, ScopeLimits(active=2), None, house.root)
+    house.store.limits.set(nightly, ScopeLimits(active=2), None, house.root)
+    house.store.limits.set(nightly, ScopeLimits(active=3), None, house.root)
+    house.store.limits.clear(nightly, None, house.root)
     found = [(change.action, change.subject, change.before, change.after) for change in house.store.audit.changes()]
     assert found == [
         (Action.LIMIT, str(nightly), "active 3", None),

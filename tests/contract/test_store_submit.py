@@ -34,7 +34,7 @@ def test_a_run_comes_back_as_it_was_submitted(house):
     run, created, _ = house.store.submissions.submit(new_run_id(), house.ann, SPEC, Priority.HIGH, house.limits)
     assert created and run.status is Status.QUEUED and run.token == 0 and run.spec == SPEC
     assert run.queue_deadline_at == pytest.approx(run.created_at + SPEC.queue_timeout_s, abs=0.1)
-    assert abs(run.created_at - house.store.leases.now()) < 5
+    assert abs(run.created_at - house.store.clock.now()) < 5
     assert house.store.runs.get(run.id) == run
     assert house.store.runs.get("nobody") is None
 
@@ -54,10 +54,10 @@ def test_secrets_are_kept_apart_from_the_spec_and_forgotten_at_the_end(house, en
     with engine.connect() as connection:
         row = str(connection.execute(select(runs_table).where(runs_table.c.id == run.id)).one())
     assert "KEY" in row and "s3cret" not in row
-    assert house.store.secrets.secrets(run.id) == house.store.secrets.secrets(other.id) == secrets
+    assert house.store.secrets.of_run(run.id) == house.store.secrets.of_run(other.id) == secrets
     house.ended(run)
-    assert house.store.secrets.secrets(run.id) == {}
-    assert house.store.secrets.secrets(other.id) == secrets, "only of the run that ended"
+    assert house.store.secrets.of_run(run.id) == {}
+    assert house.store.secrets.of_run(other.id) == secrets, "only of the run that ended"
 
 
 def test_a_failed_statement_does_not_quote_what_it_was_to_store(engine):
@@ -114,7 +114,7 @@ def test_one_owner_s_limit_is_not_another_s_and_the_queue_has_its_own(house):
     with pytest.raises(QueueFull) as full:
         tight.queued(house.root)
     assert full.value.facts == {"limit": 2, "current": 2, "retry_after_s": 30}
-    assert house.store.runs.tallies(house.root.id)[0].pending == 0, "a refused run is not counted"
+    assert house.store.counts.of_owner(house.root.id)[0].pending == 0, "a refused run is not counted"
     tight.ended(first, Status.CANCELLED)
     tight.queued()
 
@@ -146,7 +146,7 @@ def test_whoever_takes_a_run_in_knows_that_it_cannot_start(house):
     assert may_start(active=1)
     house.store.queue.dispatch_next(Limits())
     assert not may_start(active=1) and may_start(active=2)
-    house.store.limits.set_limits(parse_scope("all"), ScopeLimits(active=2))
+    house.store.limits.set(parse_scope("all"), ScopeLimits(active=2))
     assert may_start(active=1), "what an admin set counts"
     house.store.queue_admin.set_gates(house.bob, paused=True)
     assert not may_start(active=2)

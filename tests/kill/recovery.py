@@ -39,7 +39,7 @@ WHEN = {
     "before claim": "leases.claim:called",
     "after claim": "leases.claim:returned",
     "after launch": "launcher.launch:returned",
-    "handle stored": "leases.set_handle:returned",
+    "handle stored": "attempts.set_handle:returned",
     "streaming": "log.append:called",
     "waiting": "",
     "ending": "runs.finish:committing",

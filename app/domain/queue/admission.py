@@ -31,7 +31,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """How many runs of a scope (one owner, or all) are queued, active (starting, running, stopping) and waiting for a person.
 
     Of all: `paused` when an admin lets nothing start, `closed` when nothing more is taken in.
@@ -54,7 +54,7 @@ class Group:
     """The group of a run's owner: its name, what it has, and its limits (None = no limit)."""
 
     name: str
-    tally: Tally
+    counts: Counts
     max_pending: int | None = None
     max_active: int | None = None
 
@@ -64,11 +64,11 @@ class Labelled:
     """What there is of one limited label, whoever submitted it: `name=value`, the runs, and how many may not have ended."""
 
     label: str
-    tally: Tally
+    counts: Counts
     max_pending: int | None = None
 
 
-def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = None, labels: Sequence[Labelled] = ()) -> None:
+def admit(limits: Limits, owner: Counts, everyone: Counts, group: Group | None = None, labels: Sequence[Labelled] = ()) -> None:
     """Let a run in. Raises: QueueClosed, LimitReached, QueueFull, with scope, limit, current count and when to retry."""
     if everyone.closed:
         raise QueueClosed(retry_after_s=60)
@@ -80,21 +80,21 @@ def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = N
             current=owner.pending,
             retry_after_s=10,
         )
-    if group is not None and group.max_pending is not None and group.tally.pending >= group.max_pending:
+    if group is not None and group.max_pending is not None and group.counts.pending >= group.max_pending:
         raise LimitReached(
-            f"Your group {group.name} has {group.tally.pending} runs that have not ended; the limit is {group.max_pending}.",
+            f"Your group {group.name} has {group.counts.pending} runs that have not ended; the limit is {group.max_pending}.",
             scope=f"group:{group.name}",
             limit=group.max_pending,
-            current=group.tally.pending,
+            current=group.counts.pending,
             retry_after_s=10,
         )
     for each in labels:
-        if each.max_pending is not None and each.tally.pending >= each.max_pending:
+        if each.max_pending is not None and each.counts.pending >= each.max_pending:
             raise LimitReached(
-                f"There are {each.tally.pending} runs of {each.label} that have not ended; the limit is {each.max_pending}.",
+                f"There are {each.counts.pending} runs of {each.label} that have not ended; the limit is {each.max_pending}.",
                 scope=f"label:{each.label}",
                 limit=each.max_pending,
-                current=each.tally.pending,
+                current=each.counts.pending,
                 retry_after_s=10,
             )
     if everyone.queued >= limits.queue_length:
@@ -106,12 +106,12 @@ def admit(limits: Limits, owner: Tally, everyone: Tally, group: Group | None = N
         )
 
 
-def has_room(limits: Limits, everyone: Tally) -> bool:
+def has_room(limits: Limits, everyone: Counts) -> bool:
     """Say whether one more run of whomever may become active."""
     return not everyone.paused and everyone.active < limits.active
 
 
-def has_place(limits: Limits, owner: Tally, everyone: Tally) -> bool:
+def has_place(limits: Limits, owner: Counts, everyone: Counts) -> bool:
     """Say whether one more run of this owner may become active."""
     return has_room(limits, everyone) and owner.active < limits.owner_active
 
@@ -136,8 +136,8 @@ def explain_start(run: Run, now: float) -> str | None:
 def explain_wait(
     position: int,
     limits: Limits,
-    owner: Tally,
-    everyone: Tally,
+    owner: Counts,
+    everyone: Counts,
     group: Group | None = None,
     full_label: tuple[str, int] | None = None,
 ) -> str:
@@ -147,8 +147,8 @@ def explain_wait(
         return f"{place}: an admin has paused the queue"
     if owner.active >= limits.owner_active:
         return f"{place}: waits for one of your own {owner.active} active runs"
-    if group is not None and group.max_active is not None and group.tally.active >= group.max_active:
-        return f"{place}: waits for one of the {group.tally.active} active runs of your group {group.name}"
+    if group is not None and group.max_active is not None and group.counts.active >= group.max_active:
+        return f"{place}: waits for one of the {group.counts.active} active runs of your group {group.name}"
     if full_label is not None:
         label, limit = full_label
         return f"{place}: at most {limit} of {label} at once"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, fields
 
 from app.domain.errors import FieldError, InvalidInput
-from app.domain.queue.admission import Tally
+from app.domain.queue.admission import Counts
 from app.domain.queue.fairshare import MAX_WEIGHT
 
 MAX_LIMIT = 2**31 - 1
@@ -54,7 +54,7 @@ class Limited:
 
     scope: Scope
     limits: ScopeLimits
-    tally: Tally
+    counts: Counts
 
 
 def parse_scope(text: str) -> Scope:

@@ -13,7 +13,7 @@ from app.service.services import Services
 def list_limits(services: Services, person: Person) -> list[Limited]:
     """Return every scope that has something set, with its counts. Raises: Forbidden."""
     require_admin(person)
-    return services.store.limits.list_limits()
+    return services.store.limits.list()
 
 
 def set_limits(services: Services, person: Person, scope_text: str, limits: ScopeLimits) -> None:
@@ -24,7 +24,7 @@ def set_limits(services: Services, person: Person, scope_text: str, limits: Scop
     scope = parse_scope(scope_text)
     check_limits(scope, limits)
     owner_id = _owner_id(services, scope)
-    services.store.limits.set_limits(scope, limits, owner_id, person)
+    services.store.limits.set(scope, limits, owner_id, person)
     _tell(services)
 
 
@@ -32,7 +32,7 @@ def clear_limits(services: Services, person: Person, scope_text: str) -> None:
     """Give a scope its defaults back. Idempotent. Raises: Forbidden, InvalidInput, NotFound."""
     require_admin(person)
     scope = parse_scope(scope_text)
-    services.store.limits.clear_limits(scope, _owner_id(services, scope), person)
+    services.store.limits.clear(scope, _owner_id(services, scope), person)
     _tell(services)
 
 

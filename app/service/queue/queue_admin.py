@@ -7,7 +7,7 @@ import logging
 from app.domain.audit import Change
 from app.domain.errors import Forbidden
 from app.domain.person import Person, visible
-from app.domain.queue.admission import Tally
+from app.domain.queue.admission import Counts
 from app.domain.runs.run import Priority, Run
 from app.service.queue.dispatch import dispatch
 from app.service.services import Services
@@ -39,7 +39,7 @@ def move_to_front(services: Services, person: Person, run_id: str) -> Run:
     return _changed(services, services.store.queue_admin.move_to_front(run_id, person))
 
 
-def set_gates(services: Services, person: Person, *, paused: bool | None = None, closed: bool | None = None) -> Tally:
+def set_gates(services: Services, person: Person, *, paused: bool | None = None, closed: bool | None = None) -> Counts:
     """Pause the queue (nothing starts) or close it (nothing is taken in, what is there still runs), or end that. For admins.
 
     Raises: Forbidden.

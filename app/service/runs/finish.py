@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 def finish_queued(services: Services, run: Run, outcome: Outcome) -> Run:
     """Write the outcome and the end event in one transaction. Raises: Fenced when it left the queue."""
-    now, log = services.store.leases.now(), run.archived
+    now, log = services.store.clock.now(), run.archived
     after = transition(run, Step.END, now, outcome=outcome)
     seq = log.seq + 1
     end = Entry(seq, encode(log.epoch, seq, now, Kind.END, end_fields(outcome, log.offset, 0)))

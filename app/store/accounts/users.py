@@ -182,8 +182,8 @@ class UserStore:
 
     def revoke(self, token_id: str) -> None:
         """Make the token worthless at once and everywhere. Idempotent."""
-        standing = (tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
-        change = update(tokens).where(*standing).values(revoked_at=db_now())
+        not_revoked = (tokens.c.id == token_id, tokens.c.revoked_at.is_(None))
+        change = update(tokens).where(*not_revoked).values(revoked_at=db_now())
         with begin(self._engine) as connection:
             connection.execute(change)
 

@@ -84,7 +84,7 @@ NEW_EPOCH = (
 INSERT_EPOCH = insert(run_epochs)
 
 # How far a run's archive reaches.
-STANDING = select(
+ARCHIVED = select(
     runs.c.status,
     runs.c.token,
     runs.c.archived_epoch,
@@ -172,7 +172,7 @@ class ChunkStore:
         """Return how far the archive reaches and the bases of its epochs; None for an unknown run."""
         with reading(self._engine) as connection:
             # In this order a base is never missing for an epoch that the caller is told of.
-            row = connection.execute(STANDING, {"run": run_id}).one_or_none()
+            row = connection.execute(ARCHIVED, {"run": run_id}).one_or_none()
             bases = tuple((epoch, base) for epoch, base in connection.execute(BASES, {"run": run_id}))
         if row is None:
             return None
@@ -192,7 +192,7 @@ class ChunkStore:
     def output_size(self, run_id: str) -> int:
         """Return how many output bytes are archived; 0 for an unknown run."""
         with reading(self._engine) as connection:
-            row = connection.execute(STANDING, {"run": run_id}).one_or_none()
+            row = connection.execute(ARCHIVED, {"run": run_id}).one_or_none()
             return row.archived_offset if row else 0
 
 
@@ -211,7 +211,7 @@ def _advance(connection: Connection, run_id: str, token: int, chunk: Chunk, prog
 
 def _rest(connection: Connection, run_id: str, token: int, chunk: Chunk) -> Chunk | None:
     """Return what of the chunk is not archived yet, None for nothing, if this writer archived its beginning."""
-    row = connection.execute(STANDING, {"run": run_id}).one_or_none()
+    row = connection.execute(ARCHIVED, {"run": run_id}).one_or_none()
     if row is None or row.token != token or row.archived_epoch != chunk.epoch or row.archived_seq < chunk.first_seq:
         raise Fenced()
     entries = [entry for entry in chunk.unpack() if entry.seq > row.archived_seq]

@@ -16,6 +16,7 @@ from sqlalchemy import (
     ColumnElement,
     CompoundSelect,
     Connection,
+    Engine,
     Integer,
     String,
     and_,
@@ -31,11 +32,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert
 
-from app.domain.queue.admission import Group, Labelled, Limits, Tally
+from app.domain.queue.admission import Counts, Group, Labelled, Limits
 from app.domain.runs.run import Run, Status
-from app.store.engine import db_now
+from app.store.engine import db_now, reading
 from app.store.runs.rows import AnyRow, digest, storable
-from app.store.schema.tables import IS_HELD_BACK, runs, tallies
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import IS_HELD_BACK, runs
 
 ALL, ANY_OWNER, ANY_GROUP = "all", "owner:*", "group:*"
 LABEL = "label:"
@@ -115,7 +117,7 @@ LOCK_START = select(*_ROW).where(tallies.c.scope.in_([ALL, ANY_GROUP, ANY_OWNER]
 class InForce:
     """The counts of all, the limits as admins changed them, how many labels are limited, whether a run held back is due."""
 
-    everyone: Tally
+    everyone: Counts
     limits: Limits
     limited_labels: int
     due: bool = False
@@ -126,8 +128,8 @@ class Entry:
     """What is known of the scopes of a run that comes in, *before* it: the limits in force for it, the counts, its class."""
 
     limits: Limits
-    owner: Tally
-    everyone: Tally
+    owner: Counts
+    everyone: Counts
     group: Group | None
     labels: tuple[Labelled, ...]
     label_class: str
@@ -203,9 +205,9 @@ def label_class(connection: Connection, labels: Mapping[str, str]) -> str:
     return class_of(row.scope for row in connection.execute(READ, {"in_scopes": scopes})) if scopes else ""
 
 
-def read(connection: Connection, scope: str) -> Tally:
+def read(connection: Connection, scope: str) -> Counts:
     """Return the counts of a scope."""
-    return _tally(connection.execute(READ, {"in_scopes": [scope]}).one_or_none())
+    return _counts_of(connection.execute(READ, {"in_scopes": [scope]}).one_or_none())
 
 
 def in_force(connection: Connection, limits: Limits) -> InForce:
@@ -232,8 +234,8 @@ class StartConditions:
     """What a queued run may wait for: the limits in force for it, the counts, and a label that is at its limit."""
 
     limits: Limits
-    owner: Tally
-    everyone: Tally
+    owner: Counts
+    everyone: Counts
     group: Group | None
     full_label: tuple[str, int] | None
 
@@ -248,20 +250,20 @@ def start_conditions(connection: Connection, run: Run, limits: Limits) -> StartC
     group = None
     if owner is not None and owner.group_name is not None:
         row = connection.execute(READ, {"in_scopes": [f"group:{owner.group_name}"]}).one_or_none()
-        group = _group(row, _tally(row), known) if row is not None else None
+        group = _group(row, _counts_of(row), known) if row is not None else None
     if owner is not None:
         known = replace(known, owner_active=_first(owner.max_active, known.owner_active))
     full = [row for row in rows.values() if row.label_name is not None and row.active >= _first(row.max_active, row.active + 1)]
     label = next(((f"{row.label_name}={row.label_value}", row.max_active) for row in full), None)
-    return StartConditions(known, _tally(owner), everyone, group, label)
+    return StartConditions(known, _counts_of(owner), everyone, group, label)
 
 
-def lock_all(connection: Connection) -> Tally:
+def lock_all(connection: Connection) -> Counts:
     """Lock the row `all` and return it: no run enters, leaves or moves between the counts meanwhile."""
-    return _tally(connection.execute(LOCK, {"in_scopes": [ALL]}).one_or_none())
+    return _counts_of(connection.execute(LOCK, {"in_scopes": [ALL]}).one_or_none())
 
 
-def _in_force(rows: Mapping[str, AnyRow], limits: Limits) -> tuple[Tally, Limits]:
+def _in_force(rows: Mapping[str, AnyRow], limits: Limits) -> tuple[Counts, Limits]:
     everyone, owners, groups = rows.get(ALL), rows.get(ANY_OWNER), rows.get(ANY_GROUP)
     known = replace(
         limits,
@@ -271,7 +273,7 @@ def _in_force(rows: Mapping[str, AnyRow], limits: Limits) -> tuple[Tally, Limits
         owner_pending=_first(owners.max_pending if owners else None, limits.owner_pending),
         group_active=groups.max_active if groups and groups.max_active is not None else limits.group_active,
     )
-    return _tally(everyone), known
+    return _counts_of(everyone), known
 
 
 def _optional_scopes(group: str | None, labels: Mapping[str, str]) -> list[str]:
@@ -283,10 +285,10 @@ def _first(*values: int | None) -> int:
     return next(value for value in values if value is not None)
 
 
-def _group(row: AnyRow, tally: Tally, limits: Limits) -> Group:
+def _group(row: AnyRow, counts: Counts, limits: Limits) -> Group:
     pending = row.max_pending if row.max_pending is not None else limits.group_pending
     active = row.max_active if row.max_active is not None else limits.group_active
-    return Group(row.scope.removeprefix("group:"), tally, pending, active)
+    return Group(row.scope.removeprefix("group:"), counts, pending, active)
 
 
 def _entered(row: AnyRow, limits: Limits) -> Group:
@@ -300,13 +302,31 @@ def _class_of(status: Status) -> str | None:
     return "active" if status.active else status.value
 
 
-def _tally(row: AnyRow | None) -> Tally:
-    return _counted(row, row.queued) if row else Tally()
+def _counts_of(row: AnyRow | None) -> Counts:
+    return _counted(row, row.queued) if row else Counts()
 
 
-def _without_newest(row: AnyRow) -> Tally:
+def _without_newest(row: AnyRow) -> Counts:
     return _counted(row, row.queued - 1)
 
 
-def _counted(row: AnyRow, queued: int) -> Tally:
-    return Tally(queued, row.active, row.waiting, row.paused_at is not None, row.closed_at is not None)
+def _counted(row: AnyRow, queued: int) -> Counts:
+    return Counts(queued, row.active, row.waiting, row.paused_at is not None, row.closed_at is not None)
+
+
+class RunCounts:
+    """The counts, to be looked at."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Use the engine's database."""
+        self._engine = engine
+
+    def of_owner(self, owner_id: str) -> tuple[Counts, Counts]:
+        """Return how many runs are queued, active and waiting: the owner's, and everyone's."""
+        with reading(self._engine) as connection:
+            return read(connection, scope_of(owner_id)), read(connection, ALL)
+
+    def start_conditions(self, run: Run, limits: Limits) -> StartConditions:
+        """Return what a queued run may wait for: limits in force, counts, its group, a label that is at its limit."""
+        with reading(self._engine) as connection:
+            return start_conditions(connection, run, limits)

@@ -1,6 +1,6 @@
 """Where the queue begins: the first ready run of each lane (owner, priority, label class), so that nobody need look at the rest.
 
-Whoever moves a run into or out of the queue does it under the lock of the tally `all` and keeps its lane right in the same
+Whoever moves a run into or out of the queue does it under the lock of the row `all` and keeps its lane right in the same
 transaction. Which head is next is the domain's; `app/store/queue/order.py` asks it in SQL.
 """
 
@@ -14,7 +14,8 @@ from app.domain.runs.run import Status
 from app.store.engine import begin, db_now, reading
 from app.store.queue import counts
 from app.store.runs.rows import AnyRow
-from app.store.schema.tables import IS_HELD_BACK, IS_READY, lanes, runs
+from app.store.schema.queue_tables import lanes
+from app.store.schema.tables import IS_HELD_BACK, IS_READY, runs
 
 _KEY = (lanes.c.owner_id, lanes.c.priority_order, lanes.c.label_class)
 _KEY_OF_RUN = (runs.c.owner_id, runs.c.priority_order, runs.c.label_class)
@@ -126,7 +127,7 @@ class Lanes:
         """Use the engine's database."""
         self._engine = engine
 
-    def repair_lanes(self) -> bool:
+    def repair(self) -> bool:
         """Make the lanes anew if one is not as the runs have it, as after a process of an older version took a run in."""
         with reading(self._engine) as connection:
             if not connection.execute(ASTRAY).scalar_one():

@@ -11,13 +11,15 @@ from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.audit import Action
 from app.domain.person import Person
-from app.domain.queue.admission import Tally
+from app.domain.queue.admission import Counts
 from app.domain.queue.limits import Limited, Scope, ScopeLimits
 from app.domain.runs.run import ACTIVE, Status
 from app.store.engine import begin, reading
 from app.store.queue import audit, counts, lanes
 from app.store.runs.rows import AnyRow, storable
-from app.store.schema.tables import IS_QUEUED, run_labels, runs, tallies, users
+from app.store.schema.account_tables import users
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import IS_QUEUED, run_labels, runs
 
 # Make the row of a scope that has none.
 MAKE = insert(tallies).values(scope=bindparam("in_scope"), owner_id=bindparam("in_owner")).on_conflict_do_nothing()
@@ -100,12 +102,12 @@ class LimitSettings:
         """Use the engine's database."""
         self._engine = engine
 
-    def list_limits(self) -> list[Limited]:
+    def list(self) -> list[Limited]:
         """Return every scope that has something set."""
         with reading(self._engine) as connection:
             return [_limited(row) for row in connection.execute(LIST)]
 
-    def set_limits(self, scope: Scope, limits: ScopeLimits, owner_id: str | None = None, by: Person | None = None) -> None:
+    def set(self, scope: Scope, limits: ScopeLimits, owner_id: str | None = None, by: Person | None = None) -> None:
         """Set all limits of a scope; None is the default. `owner_id` is that of an owner's scope.
 
         On record where `by` is given. Who changes group takes all runs that have not ended along. The first limit of a label
@@ -124,7 +126,7 @@ class LimitSettings:
                 _begin_counting(connection, scope, key)
             _note(connection, by, scope, before, limits)
 
-    def clear_limits(self, scope: Scope, owner_id: str | None = None, by: Person | None = None) -> None:
+    def clear(self, scope: Scope, owner_id: str | None = None, by: Person | None = None) -> None:
         """Give a scope its defaults back. Clearing what is not set changes nothing."""
         with begin(self._engine) as connection:
             counts.lock_all(connection)
@@ -212,7 +214,7 @@ def _limits(row: AnyRow) -> ScopeLimits:
 
 
 def _limited(row: AnyRow) -> Limited:
-    return Limited(_scope(row), _limits(row), Tally(row.queued, row.active, row.waiting))
+    return Limited(_scope(row), _limits(row), Counts(row.queued, row.active, row.waiting))
 
 
 def _scope(row: AnyRow) -> Scope:

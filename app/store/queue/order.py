@@ -1,15 +1,16 @@
-"""The order of the queue in SQL: what `app/domain/queue/fairshare.py` says of heads, said of the lanes and of all queued runs.
+"""The order of the queue in SQL: what `app/domain/queue/fairshare.py` says of heads, said of the lanes.
 
-Contract tests hold both to the same order. Only lanes are looked at to find the next run; positions look at all queued runs.
+Contract tests hold both to the same order. Only lanes are looked at to find the next run. Every part of a long statement is a CTE
+that is used once, so that both databases plan it as they would a subquery; a comment says what its rows are.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     Connection,
@@ -34,11 +35,10 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.domain.queue.admission import Limits
 from app.domain.queue.fairshare import BANDS, FRONT, Place, Share, charge, effective_band, virtual_time
-from app.domain.queue.queue_positions import Owned, QueuePositions
-from app.domain.runs.run import Run
 from app.store.engine import db_now
-from app.store.runs.rows import AnyRow, run_of
-from app.store.schema.tables import IS_HELD_BACK, IS_QUEUED, IS_READY, QUEUED, lanes, runs, shares, tallies
+from app.store.runs.rows import AnyRow
+from app.store.schema.queue_tables import lanes, shares, tallies
+from app.store.schema.tables import IS_READY, runs
 
 # As good as no ageing, no limit, any time.
 NEVER_S, NO_LIMIT, ALWAYS = 1e12, 2**31 - 1, 1e15
@@ -62,15 +62,6 @@ def _sqlite_greatest(element: greatest, compiler: SQLCompiler, **kw: Any) -> str
 @compiles(greatest, "postgresql")
 def _postgresql_greatest(element: greatest, compiler: SQLCompiler, **kw: Any) -> str:
     return f"greatest({compiler.process(element.clauses, **kw)})"
-
-
-# The time once for a whole statement: asked for in every row, it is most of what looking at many rows costs.
-_NOW = select(db_now()).scalar_subquery()
-
-
-def _effective(band: ColumnElement[int], since: ColumnElement[float]) -> ColumnElement[int]:
-    aged = [case((and_(band >= step, since <= _NOW - bindparam("ageing_s") * step), 1), else_=0) for step in range(1, BANDS)]
-    return band - sum(aged[1:], aged[0])
 
 
 # The names of the scopes, as the domain has them.
@@ -113,9 +104,9 @@ def _in_band() -> ColumnElement[bool]:
     )
 
 
-def _startable() -> Any:
-    """The heads of one effective band that may start, each with what it competes as."""
+def _startable() -> CTE:
     group_active = func.coalesce(_group.c.max_active, bindparam("group_active"))
+    # The heads of one effective band that may start, each with its owner, and with the party that it competes for.
     return (
         select(
             lanes.c.owner_id,
@@ -136,19 +127,19 @@ def _startable() -> Any:
             or_(_owner.c.group_name.is_(None), _group.c.active < group_active),
             or_(lanes.c.label_class == "", ~_held_up()),
         )
-        .subquery("startable")
+        .cte("startable")
     )
 
 
-def _next() -> Select[tuple[Any, ...]]:
-    startable = _startable()
+def _placed(startable: CTE) -> CTE:
     group = literal("group:") + startable.c.group_name + "/"
     alone = startable.c.group_name.is_(None)
 
     def in_group(share: ColumnElement[int]) -> ColumnElement[int]:
         return case((alone, 0), else_=share)
 
-    stands = select(
+    # The same heads, each with how far its party has come, and its owner within the group (0 without a group).
+    return select(
         *startable.c,
         greatest(_share("come", startable.c.party, startable), _share("come", literal(virtual_time(None)))).label("party_come"),
         _share("turn", startable.c.party, startable).label("party_turn"),
@@ -156,29 +147,36 @@ def _next() -> Select[tuple[Any, ...]]:
             "member_come"
         ),
         in_group(_share("turn", group + startable.c.owner_id, startable)).label("member_turn"),
-    ).subquery("stands")
+    ).cte("placed")
+
+
+def _best(placed: CTE) -> CTE:
     within = func.row_number().over(
-        partition_by=stands.c.party, order_by=(stands.c.member_come, stands.c.member_turn, stands.c.head)
+        partition_by=placed.c.party, order_by=(placed.c.member_come, placed.c.member_turn, placed.c.head)
     )
-    stands = select(*stands.c, within.label("within"), _share("turn", literal(virtual_time(None))).label("turn")).subquery(
-        "ranked"
-    )
-    first = (
-        select(stands)
-        .where(stands.c.within == 1)
-        .order_by(stands.c.party_come, stands.c.party_turn, stands.c.head)
+    # The same heads, numbered in their party's order from 1, each with the number of the last turn.
+    ranked = select(*placed.c, within.label("within"), _share("turn", literal(virtual_time(None))).label("turn")).cte("ranked")
+    # One row: of the first heads of all parties, that of the party which has come least far.
+    return (
+        select(ranked)
+        .where(ranked.c.within == 1)
+        .order_by(ranked.c.party_come, ranked.c.party_turn, ranked.c.head)
         .limit(1)
-        .subquery("first")
+        .cte("best")
     )
-    of_lane = [column.label(f"lane_{column.name}") for column in first.c]
+
+
+def _next() -> Select[tuple[Any, ...]]:
+    best = _best(_placed(_startable()))
+    of_lane = [column.label(f"lane_{column.name}") for column in best.c]
     of_run = and_(
-        runs.c.sequence == first.c.head,
+        runs.c.sequence == best.c.head,
         IS_READY,
-        runs.c.owner_id == first.c.owner_id,
-        runs.c.priority_order == first.c.priority_order,
-        runs.c.label_class == first.c.label_class,
+        runs.c.owner_id == best.c.owner_id,
+        runs.c.priority_order == best.c.priority_order,
+        runs.c.label_class == best.c.label_class,
     )
-    return select(*runs.c, *of_lane, db_now().label("now")).select_from(first.outerjoin(runs, of_run))
+    return select(*runs.c, *of_lane, db_now().label("now")).select_from(best.outerjoin(runs, of_run))
 
 
 # Since when the oldest head of each priority waits.
@@ -190,25 +188,6 @@ OLDEST = (
 
 # The head of one effective band that is next among those that may start, with its run.
 NEXT = _next()
-
-
-# The queued runs of each owner in each effective band, counted in the index.
-_counted = select(
-    runs.c.owner_id,
-    _effective(runs.c.priority_order, runs.c.created_at).label("band"),
-    runs.c.sequence,
-)
-_all = union_all(_counted.where(IS_READY), _counted.where(IS_HELD_BACK)).subquery("queued")
-_owned = (
-    select(_all.c.owner_id, _all.c.band, func.count().label("queued"), func.min(_all.c.sequence).label("first"))
-    .group_by(_all.c.owner_id, _all.c.band)
-    .subquery("owned")
-)
-OWNED = (
-    select(*_owned.c, _owner.c.group_name, _owner.c.weight, func.coalesce(_group.c.weight, 1).label("group_weight"))
-    .join(_owner, _owner.c.scope == literal("owner:") + _owned.c.owner_id)
-    .outerjoin(_group, _group.c.scope == literal("group:") + _owner.c.group_name)
-)
 
 
 def _save(count: int) -> Any:
@@ -225,77 +204,6 @@ def _save(count: int) -> Any:
 
 # What a dispatch changes of the shares.
 SAVE = {count: _save(count) for count in (2, 4)}
-
-# The group of an owner.
-GROUP_OF = select(tallies.c.group_name).where(tallies.c.scope == bindparam("scope"))
-
-# All shares.
-SHARES = select(shares)
-
-_BAND_OF_RUN = _effective(runs.c.priority_order, runs.c.created_at)
-
-# Where a queued run stands among its owner's: its effective band, and how many are before it there.
-_one, _own_before = runs.alias("one"), runs.alias("own_before")
-_band_of_one = _effective(_one.c.priority_order, _one.c.created_at)
-
-AMONG_OWN = select(
-    _band_of_one.label("band"),
-    _owner.c.group_name,
-    select(func.count())
-    .where(
-        _own_before.c.status == QUEUED,
-        _own_before.c.owner_id == _one.c.owner_id,
-        _own_before.c.sequence < _one.c.sequence,
-        _effective(_own_before.c.priority_order, _own_before.c.created_at) == _band_of_one,
-    )
-    .scalar_subquery()
-    .label("number"),
-).where(_one.c.id == bindparam("run"), _one.c.status == QUEUED, _owner.c.scope == literal("owner:") + _one.c.owner_id)
-
-# The first queued runs of an owner, or of one of the owner's effective bands, in the order in which they start.
-FIRST_OF_OWNER = (
-    select(*runs.c, _BAND_OF_RUN.label("band"))
-    .where(IS_QUEUED, runs.c.owner_id == bindparam("of_owner"))
-    .order_by(_BAND_OF_RUN, runs.c.sequence)
-    .limit(bindparam("at_most"))
-)
-FIRST_OF_BAND = FIRST_OF_OWNER.where(bindparam("of_band") == _BAND_OF_RUN)
-
-
-def line(connection: Connection, ageing_s: float) -> QueuePositions:
-    """Return the order of all queued runs."""
-    rows = connection.execute(OWNED, {"ageing_s": ageing(ageing_s)}).all()
-    weights = {f"owner:{row.owner_id}": row.weight for row in rows}
-    weights |= {f"group:{row.group_name}": row.group_weight for row in rows if row.group_name is not None}
-    known = {(row.scope, row.band): Share(row.come, row.turn) for row in connection.execute(SHARES)}
-    owned = [Owned(row.owner_id, row.group_name, row.band, row.queued, row.first) for row in rows]
-    return QueuePositions(owned, known, weights.__getitem__)
-
-
-def first_of_owner(
-    connection: Connection, line: QueuePositions, owner_id: str, limit: int, ageing_s: float
-) -> list[tuple[int, Run]]:
-    """Return the owner's first queued runs with their places."""
-    values = {"of_owner": owner_id, "at_most": limit, "ageing_s": ageing(ageing_s)}
-    numbers: Counter[int] = Counter()
-    group = connection.execute(GROUP_OF, {"scope": f"owner:{owner_id}"}).scalar_one_or_none()
-    found = []
-    for row in connection.execute(FIRST_OF_OWNER, values):
-        found.append((line.position(owner_id, group, row.band, numbers[row.band]), run_of(row)))
-        numbers[row.band] += 1
-    return found
-
-
-def first_of_all(connection: Connection, line: QueuePositions, limit: int, ageing_s: float) -> list[tuple[int, Run]]:
-    """Return the first queued runs with their places."""
-    first = line.first(limit)
-    wanted = Counter((owner, band) for owner, band, _ in first)
-    runs_of: dict[tuple[str, int, int], Run] = {}
-    for (owner, band), count in wanted.items():
-        values = {"of_owner": owner, "of_band": band, "at_most": count, "ageing_s": ageing(ageing_s)}
-        for number, row in enumerate(connection.execute(FIRST_OF_BAND, values)):
-            runs_of[owner, band, number] = run_of(row)
-    return [(place, runs_of[stands]) for place, stands in enumerate(first, 1) if stands in runs_of]
 
 
 def next_head(connection: Connection, limits: Limits) -> AnyRow | None:

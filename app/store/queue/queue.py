@@ -8,12 +8,12 @@ from __future__ import annotations
 from sqlalchemy import Connection, Engine, bindparam, select
 
 from app.domain.errors import Fenced
-from app.domain.queue.admission import Limits, Tally, has_place
+from app.domain.queue.admission import Counts, Limits, has_place
 from app.domain.queue.queue_positions import QueuePositions
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Run
 from app.store.engine import begin, db_now, reading
-from app.store.queue import counts, lanes, order
+from app.store.queue import counts, lanes, order, queue_positions
 from app.store.queue.counts import InForce
 from app.store.runs import status_changes
 from app.store.runs.rows import AnyRow, run_of
@@ -62,43 +62,43 @@ class Queue:
     def positions(self, ageing_s: float = 0.0) -> QueuePositions:
         """Return the order in which the queued runs start if nothing changes. It costs a look at the whole queue."""
         with reading(self._engine) as connection:
-            return order.line(connection, ageing_s)
+            return queue_positions.read(connection, ageing_s)
 
-    def position(self, run: Run, ageing_s: float = 0.0, line: QueuePositions | None = None) -> int:
-        """Return the 1-based place of a queued run in that order, by a line that the caller has or a new one.
+    def position(self, run: Run, ageing_s: float = 0.0, positions: QueuePositions | None = None) -> int:
+        """Return the 1-based place of a queued run in that order, by positions that the caller has or by new ones.
 
         0 when the run is not in the queue (any more).
         """
         values = {"run": run.id, "ageing_s": order.ageing(ageing_s)}
         with reading(self._engine) as connection:
-            stands = connection.execute(order.AMONG_OWN, values).one_or_none()
+            stands = connection.execute(queue_positions.AMONG_OWN, values).one_or_none()
             if stands is None:
                 return 0
             place = (run.owner_id, stands.group_name, stands.band, stands.number)
-            # A line that is older than the owner's first run does not have it.
-            return (line.position(*place) if line else 0) or order.line(connection, ageing_s).position(*place)
+            # Positions that are older than the owner's first run do not have it.
+            return (positions.position(*place) if positions else 0) or queue_positions.read(connection, ageing_s).position(*place)
 
-    def queue(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
+    def first(self, limit: int, owner_id: str | None = None, ageing_s: float = 0.0) -> list[tuple[int, Run]]:
         """Return the first queued runs, of all or of one owner, with their 1-based places in that order."""
         with reading(self._engine) as connection:
-            line = order.line(connection, ageing_s)
+            positions = queue_positions.read(connection, ageing_s)
             if owner_id is None:
-                return order.first_of_all(connection, line, limit, ageing_s)
-            return order.first_of_owner(connection, line, owner_id, limit, ageing_s)
+                return queue_positions.first_of_all(connection, positions, limit, ageing_s)
+            return queue_positions.first_of_owner(connection, positions, owner_id, limit, ageing_s)
 
     def recent_durations(self) -> tuple[float, ...]:
         """Return for how long the runs that ended among the last few hundred kept their places, in seconds."""
         with reading(self._engine) as connection:
             return tuple(max(0.0, row.lasted) for row in connection.execute(DURATIONS))
 
-    def overdue_queued(self, limit: int) -> list[Run]:
+    def overdue(self, limit: int) -> list[Run]:
         """Return queued runs whose queue timeout is over by the database's clock."""
         with reading(self._engine) as connection:
             return [run_of(row) for row in connection.execute(OVERDUE, {"at_most": limit})]
 
 
 def _could_start(known: InForce) -> bool:
-    return known.everyone.queued > 0 and has_place(known.limits, Tally(), known.everyone)
+    return known.everyone.queued > 0 and has_place(known.limits, Counts(), known.everyone)
 
 
 def _start_next(connection: Connection, limits: Limits, due: bool) -> Run | None:

@@ -13,14 +13,15 @@ from sqlalchemy.dialects.postgresql import insert
 from app.domain.audit import Action
 from app.domain.errors import Conflict, NotFound, RunEnded
 from app.domain.person import Person
-from app.domain.queue.admission import Tally
+from app.domain.queue.admission import Counts
 from app.domain.queue.fairshare import FRONT
 from app.domain.runs.run import Priority, Run
 from app.store.engine import begin, db_now, reading
 from app.store.queue import audit, counts, lanes
 from app.store.queue.queue import GET
 from app.store.runs.rows import AnyRow, run_of
-from app.store.schema.tables import IS_QUEUED, runs, tallies
+from app.store.schema.queue_tables import tallies
+from app.store.schema.tables import IS_QUEUED, runs
 
 # Another priority for a run that still waits in the queue; its sequence stays, and it leaves the front.
 SET_PRIORITY = (
@@ -70,12 +71,12 @@ class QueueAdmin:
         """Place a queued run before all others that were not moved there. Raises: NotFound, RunEnded, Conflict."""
         return self._place(run_id, by, Action.FRONT, lambda c: c.execute(TO_FRONT, {"run": run_id}))
 
-    def gates(self) -> Tally:
+    def gates(self) -> Counts:
         """Return the counts of all runs, with whether they start and whether they are taken in."""
         with reading(self._engine) as connection:
             return counts.read(connection, counts.ALL)
 
-    def set_gates(self, by: Person, *, paused: bool | None = None, closed: bool | None = None) -> Tally:
+    def set_gates(self, by: Person, *, paused: bool | None = None, closed: bool | None = None) -> Counts:
         """Let nothing start (`paused`), take nothing in (`closed`), or let it go on; None leaves it as it is.
 
         Exact: no run starts, and none is accepted, once this has returned.

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Engine, Text, and_, bindparam, case, exists, func, literal_column, or_, select, update
+from sqlalchemy import Engine, and_, bindparam, case, exists, literal_column, or_, select, update
 
-from app.domain.errors import Fenced
 from app.domain.metrics import REPAIRED, TAKEOVERS
 from app.domain.reconcile import LOOK_AFTER_PARKED_S, REDISPATCH_AFTER_S, repair
-from app.domain.runs import evidence as facts
-from app.domain.runs.evidence import Evidence
 from app.domain.runs.question import QuestionState
 from app.domain.runs.run import Run, Status
-from app.store import counters
+from app.store import clock, counters
 from app.store.engine import begin, db_now, reading
-from app.store.runs.rows import run_of, storable
+from app.store.runs.rows import run_of
 from app.store.schema.tables import IS_SUPERVISED, questions, runs
-
-AT_ONCE = 500
 
 _LEASE_FREE = or_(runs.c.lease_until.is_(None), runs.c.lease_until < db_now())
 _IS_WAITING = runs.c.status == literal_column(f"'{Status.WAITING.value}'")
@@ -78,43 +72,6 @@ PARK = (
 # Note that a parked run is handed out because there is news for it.
 UNPARK = update(runs).where(runs.c.id == bindparam("run"), _IS_PARKED).values(dispatched_at=db_now())
 
-# Keep the launcher's handle of the present attempt.
-SET_HANDLE = (
-    update(runs)
-    .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), IS_SUPERVISED)
-    .values(handle=bindparam("new_handle"), held_up=None, evidence=func.coalesce(bindparam("known", type_=Text), runs.c.evidence))
-    .returning(*runs.c)
-)
-
-# Keep what the start of the present attempt waits for.
-HOLD_UP = (
-    update(runs)
-    .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), runs.c.status == Status.STARTING.value)
-    .values(held_up=bindparam("why"))
-)
-
-# Keep what was learnt about the place of the present attempt, also after its end.
-SET_EVIDENCE = (
-    update(runs)
-    .where(runs.c.id == bindparam("run"), runs.c.token == bindparam("held"), runs.c.attempt == bindparam("of_attempt"))
-    .values(evidence=bindparam("known"))
-    .returning(*runs.c)
-)
-
-# What is known of it.
-GET_EVIDENCE = select(runs.c.evidence).where(runs.c.id == bindparam("run"), runs.c.attempt == bindparam("of_attempt"))
-
-# Add to it what came to light later, unless it has changed meanwhile.
-ADD_EVIDENCE = (
-    update(runs)
-    .where(
-        runs.c.id == bindparam("run"),
-        runs.c.attempt == bindparam("of_attempt"),
-        runs.c.evidence.is_not_distinct_from(bindparam("before", type_=Text)),
-    )
-    .values(evidence=bindparam("known"))
-)
-
 # The runs that somebody should supervise and nobody does (see domain.reconcile), those handed out longest ago first.
 UNSUPERVISED = (
     select(*runs.c)
@@ -130,9 +87,6 @@ MARK_DISPATCHED = (
     .values(dispatched_at=db_now())
 )
 
-# Every attempt that a launcher may have on its hands for a reason.
-UNFINISHED = select(runs.c.id, runs.c.attempt).where(IS_SUPERVISED)
-
 # Where the logs of the runs end that ended a moment ago.
 ENDED_LATELY = (
     select(runs.c.id, runs.c.token, runs.c.archived_epoch, runs.c.archived_seq)
@@ -140,14 +94,6 @@ ENDED_LATELY = (
     .order_by(runs.c.ended_at.desc())
     .limit(bindparam("at_most"))
 )
-
-# How long ago each of these runs failed, and with which attempt.
-FAILED_SINCE = select(runs.c.id, runs.c.attempt, (db_now() - runs.c.ended_at).label("since_s")).where(
-    runs.c.id.in_(bindparam("ids", expanding=True)), runs.c.status == Status.FAILED.value
-)
-
-# The database's clock.
-NOW = select(db_now())
 
 
 class Ended(NamedTuple):
@@ -160,7 +106,7 @@ class Ended(NamedTuple):
 
 
 class RunLeases:
-    """Leases on runs, what their holders note of an attempt, and the database's clock that all of it is measured by."""
+    """Leases on runs."""
 
     def __init__(self, engine: Engine) -> None:
         """Use the engine's database."""
@@ -196,48 +142,11 @@ class RunLeases:
         with begin(self._engine) as connection:
             return connection.execute(UNPARK, {"run": run_id}).rowcount == 1
 
-    def set_handle(self, run_id: str, token: int, handle: str, evidence: Evidence | None = None) -> Run:
-        """Keep what the launcher returned, and what is known of the attempt by then. Raises: Fenced."""
-        with begin(self._engine) as connection:
-            known = facts.encode(evidence) if evidence else None
-            values = {"run": run_id, "held": token, "new_handle": handle, "known": known}
-            row = connection.execute(SET_HANDLE, values).one_or_none()
-            if row is None:
-                raise Fenced()
-            return run_of(row)
-
-    def hold_up(self, run: Run, why: str | None) -> None:
-        """Keep what the start of the run waits for, under the token of the run; None for nothing. Raises: Fenced."""
-        with begin(self._engine) as connection:
-            values = {"run": run.id, "held": run.token, "why": storable(why) if why else None}
-            if connection.execute(HOLD_UP, values).rowcount == 0:
-                raise Fenced()
-
-    def set_evidence(self, run: Run, evidence: Evidence) -> Run:
-        """Keep what is known of the run's present attempt, under the token of the run. Raises: Fenced."""
-        with begin(self._engine) as connection:
-            values = {"run": run.id, "held": run.token, "of_attempt": run.attempt, "known": facts.encode(evidence)}
-            row = connection.execute(SET_EVIDENCE, values).one_or_none()
-            if row is None:
-                raise Fenced()
-            return run_of(row)
-
-    def learn(self, run_id: str, attempt: int, more: Mapping[str, object]) -> None:
-        """Add facts about an attempt that has ended; those of a former attempt, and what is known already, change nothing."""
-        with begin(self._engine) as connection:
-            values: dict[str, object] = {"run": run_id, "of_attempt": attempt}
-            row = connection.execute(GET_EVIDENCE, values).one_or_none()
-            if row is not None:
-                before = facts.decode(row.evidence, attempt)
-                after = before.learn(**more)
-                if after != before:
-                    connection.execute(ADD_EVIDENCE, {**values, "before": row.evidence, "known": facts.encode(after)})
-
     def unsupervised(self, limit: int) -> tuple[list[Run], float]:
         """Return candidates for domain.reconcile.unsupervised, and the database's clock to judge them by."""
         with reading(self._engine) as connection:
             rows = connection.execute(UNSUPERVISED, {"at_most": limit}).all()
-            return [run_of(row) for row in rows], connection.execute(NOW).scalar_one()
+            return [run_of(row) for row in rows], clock.now(connection)
 
     def mark_dispatched(self, run: Run) -> bool:
         """Note that the run is handed out again; True for exactly one of the processes that try at the same time."""
@@ -252,23 +161,3 @@ class RunLeases:
         values = {"after_s": after_s, "within_s": within_s, "at_most": limit}
         with reading(self._engine) as connection:
             return [Ended(*row) for row in connection.execute(ENDED_LATELY, values)]
-
-    def unfinished_attempts(self) -> list[tuple[str, int]]:
-        """Return the (run id, attempt) that launchers must keep."""
-        with reading(self._engine) as connection:
-            return [(row.id, row.attempt) for row in connection.execute(UNFINISHED)]
-
-    def failed_since(self, attempts: Sequence[tuple[str, int]]) -> dict[tuple[str, int], float]:
-        """Return, of those of the attempts that a run failed with, how many seconds ago that was."""
-        found: dict[tuple[str, int], float] = {}
-        with reading(self._engine) as connection:
-            for start in range(0, len(attempts), AT_ONCE):
-                ids = [run_id for run_id, _ in attempts[start : start + AT_ONCE]]
-                rows = connection.execute(FAILED_SINCE, {"ids": ids})
-                found |= {(row.id, row.attempt): row.since_s for row in rows}
-        return {attempt: found[attempt] for attempt in attempts if attempt in found}
-
-    def now(self) -> float:
-        """Return the database's clock."""
-        with reading(self._engine) as connection:
-            return connection.execute(NOW).scalar_one()

@@ -42,7 +42,7 @@ class RunSecrets:
         """Use the engine's database."""
         self._engine = engine
 
-    def secrets(self, run_id: str) -> dict[str, str]:
+    def of_run(self, run_id: str) -> dict[str, str]:
         """Return the values of the run's secret environment by name; none once it has ended."""
         with reading(self._engine) as connection:
             return {row.name: json.loads(row.value) for row in connection.execute(VALUES, {"run": run_id})}

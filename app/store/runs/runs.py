@@ -8,23 +8,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sqlalchemy import Engine, bindparam, func, select, update
-from sqlalchemy.dialects.postgresql import insert
 
 from app.domain.audit import Action
 from app.domain.errors import Fenced, NotFound
 from app.domain.person import Person
-from app.domain.queue.admission import Limits, Tally
 from app.domain.runs.run import Priority, Progress, Run, Status
 from app.store.engine import begin, db_now, reading
 from app.store.log.chunks import Chunk, insert_chunk
-from app.store.queue import audit, counts
-from app.store.queue.counts import StartConditions
+from app.store.queue import audit
 from app.store.queue.queue import GET
 from app.store.runs import status_changes
 from app.store.runs.questions import CLOSE_QUESTIONS
 from app.store.runs.rows import changed, lifecycle_of, run_of, storable
 from app.store.runs.run_secrets import wipe
-from app.store.schema.tables import run_labels, runs, ticks
+from app.store.schema.tables import run_labels, runs
 
 # Ask for the end of a run that has not ended; the first request stays.
 REQUEST_CANCEL = (
@@ -33,14 +30,6 @@ REQUEST_CANCEL = (
     .values(cancel_requested_at=db_now(), cancelled_by=bindparam("by"))
     .returning(*runs.c)
 )
-
-# Take the turn at some periodic work when the last one is over. The same SQL on both databases.
-_turn = insert(ticks).values(name=bindparam("tick"), owner=bindparam("process"), until=db_now() + bindparam("every_s"))
-TAKE_TURN = _turn.on_conflict_do_update(
-    index_elements=[ticks.c.name],
-    set_={"owner": _turn.excluded.owner, "until": _turn.excluded.until},
-    where=ticks.c.until <= db_now(),
-).returning(ticks.c.name)
 
 # The ids of the runs with a label.
 LABELLED = select(run_labels.c.run_id).where(
@@ -136,22 +125,6 @@ class RunStore:
         if row is None:
             raise NotFound()
         return run_of(row)
-
-    def tallies(self, owner_id: str) -> tuple[Tally, Tally]:
-        """Return how many runs are queued, active and waiting: the owner's, and everyone's."""
-        with reading(self._engine) as connection:
-            return counts.read(connection, counts.scope_of(owner_id)), counts.read(connection, counts.ALL)
-
-    def start_conditions(self, run: Run, limits: Limits) -> StartConditions:
-        """Return what a queued run may wait for: limits in force, counts, its group, a label that is at its limit."""
-        with reading(self._engine) as connection:
-            return counts.start_conditions(connection, run, limits)
-
-    def tick(self, name: str, process_id: str, every_s: float) -> bool:
-        """Say whether it is this process's turn at some periodic work: over all processes at most one per `every_s`."""
-        with begin(self._engine) as connection:
-            turn = {"tick": name, "process": process_id, "every_s": every_s}
-            return connection.execute(TAKE_TURN, turn).one_or_none() is not None
 
 
 def _holds(stored: Run, before: Run, after: Run) -> bool:

@@ -18,7 +18,7 @@ from app.store.runs.rows import digest, labels_of, run_of, spec_text, storable
 from app.store.runs.run_secrets import keep
 from app.store.schema.tables import run_labels, runs
 
-# A new run at the end of its band of the queue. Its sequence is given out under the lock of the tally `all`.
+# A new run at the end of its band of the queue. Its sequence is given out under the lock of the row `all`.
 INSERT = (
     insert(runs)
     .values(

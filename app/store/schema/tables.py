@@ -1,6 +1,7 @@
-"""The tables but for those of people (account_tables.py): columns, constraints and indexes. No statement lives here; the
-migrations lead to exactly these tables.
+"""The tables of runs and of what is kept beside them: columns, constraints and indexes. Those of people and of the queue have
+modules of their own (account_tables.py, queue_tables.py), imported here so that the metadata knows them all.
 
+No statement lives here; the migrations lead to exactly these tables.
 Times are float seconds since the epoch by the database's clock, sizes are bytes, JSON is stored as text.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 from sqlalchemy import (
     BigInteger,
     Boolean,
-    CheckConstraint,
     Column,
     ColumnElement,
     Double,
@@ -24,14 +24,15 @@ from sqlalchemy import (
 )
 
 from app.domain.runs.run import SUPERVISED, Status
-from app.store.schema.account_tables import users as users
+from app.store.schema import account_tables as account_tables
+from app.store.schema import queue_tables as queue_tables
 from app.store.schema.columns import Number, id_column, of_run
 from app.store.schema.columns import metadata as metadata
 
 runs = Table(
     "runs",
     metadata,
-    # The order of submission: assigned under the lock of the tally `all`, so it is also the order of the commits.
+    # The order of submission: assigned under the lock of the row `all`, so it is also the order of the commits.
     Column("sequence", Number, primary_key=True, autoincrement=True),
     id_column("id"),
     id_column("owner_id"),
@@ -242,64 +243,6 @@ inputs = Table(
     Column("delivered_at", Double),
 )
 Index("uq_inputs_id", inputs.c.run_id, inputs.c.input_id, unique=True)
-
-# Scopes: one row `all`, `owner:<id>` per owner, `group:<name>` per group, `label:<digest>` per limited label, with the counts
-# of the runs that have not ended, the limits (null: the default, which is in `owner:*` and `group:*`, or else in the settings)
-# and the weight among others. Whoever writes more than one row locks `all` first, then these, then the run.
-tallies = Table(
-    "tallies",
-    metadata,
-    Column("scope", String(90), primary_key=True),
-    id_column("owner_id", nullable=True),
-    Column("queued", Integer, nullable=False, server_default="0"),
-    Column("active", Integer, nullable=False, server_default="0"),
-    Column("waiting", Integer, nullable=False, server_default="0"),
-    Column("max_pending", Integer),
-    Column("max_active", Integer),
-    Column("max_queued", Integer),
-    Column("weight", Integer, nullable=False, server_default="1"),
-    # Of an owner: the group in which the owner's runs count.
-    Column("group_name", String(64)),
-    # Of all: since when nothing is started, and since when nothing is taken in.
-    Column("paused_at", Double),
-    Column("closed_at", Double),
-    # Of a label: what the digest is of.
-    Column("label_name", String(64)),
-    Column("label_value", String(256)),
-    # Of `all`: how many labels are limited.
-    Column("limited_labels", Integer, nullable=False, server_default="0"),
-    CheckConstraint("queued >= 0 AND active >= 0 AND waiting >= 0", name="never_negative"),
-)
-IS_LABEL: ColumnElement[bool] = tallies.c.label_name.is_not(None)
-Index("ix_tallies_labels", tallies.c.scope, sqlite_where=IS_LABEL, postgresql_where=IS_LABEL)
-Index(
-    "ix_tallies_group",
-    tallies.c.group_name,
-    sqlite_where=tallies.c.group_name.is_not(None),
-    postgresql_where=tallies.c.group_name.is_not(None),
-)
-
-# Where the queue begins: the first ready run of each owner, priority and label class, null when there is none now.
-lanes = Table(
-    "lanes",
-    metadata,
-    id_column("owner_id", primary_key=True),
-    Column("priority_order", Integer, primary_key=True, autoincrement=False),
-    Column("label_class", Text, primary_key=True),
-    Column("head", BigInteger),
-    # When the head was submitted.
-    Column("since", Double),
-)
-
-# How far each owner and group has come in each effective band, and the virtual times: see app/domain/queue/fairshare.py.
-shares = Table(
-    "shares",
-    metadata,
-    Column("scope", String(160), primary_key=True),
-    Column("band", Integer, primary_key=True, autoincrement=False),
-    Column("come", BigInteger, nullable=False),
-    Column("turn", BigInteger, nullable=False),
-)
 
 # What `/metrics` counts: one row for each name, label values and bucket. `total` is the sum of what was observed.
 metric_counts = Table(

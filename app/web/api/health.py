@@ -69,7 +69,7 @@ def gauges_of(site: WebContext) -> dict[str, float]:
 
 def _database() -> str:
     try:
-        context().services.store.leases.now()
+        context().services.store.clock.now()
     except PodwireError:
         return "unavailable"
     return "ok"

@@ -144,5 +144,5 @@ def scope_page(items: Sequence[Limited]) -> ScopePage:
 
 
 def _scope(item: Limited) -> ScopeResource:
-    counted = ScopeCounts(queued=item.tally.queued, active=item.tally.active, waiting=item.tally.waiting)
+    counted = ScopeCounts(queued=item.counts.queued, active=item.counts.active, waiting=item.counts.waiting)
     return ScopeResource(scope=str(item.scope), counts=counted, **asdict(item.limits))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from flask import Blueprint, Response
 from pydantic import BaseModel, Field
 
-from app.domain.queue.admission import Tally
+from app.domain.queue.admission import Counts
 from app.service import queries
 from app.service.queries import QueueItem
 from app.service.queue import queue_admin
@@ -86,7 +86,7 @@ def queue_page(items: Sequence[QueueItem]) -> QueuePage:
     return QueuePage(items=[QueuedRun(position=item.position, run=run_summary(item.run)) for item in items])
 
 
-def gates_resource(everyone: Tally) -> GatesResource:
+def gates_resource(everyone: Counts) -> GatesResource:
     """Return the queue as a whole."""
     counts = {"queued": everyone.queued, "active": everyone.active, "waiting": everyone.waiting}
     return GatesResource(paused=everyone.paused, closed=everyone.closed, **counts)

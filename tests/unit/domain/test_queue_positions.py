@@ -50,7 +50,7 @@ def test_places_from_counts_are_the_places_of_runs_that_are_taken_one_by_one(que
         places.append((place_of[head], *stream, numbers[stream]))
         numbers[stream] += 1
     owned = [Owned(owner, GROUPS[owner], band, numbers[owner, band], first) for (owner, band), first in firsts.items()]
-    line = QueuePositions(owned, shares, weight)
-    assert [line.position(owner, GROUPS[owner], band, number) for _, owner, band, number in places] == [p[0] for p in places]
+    positions = QueuePositions(owned, shares, weight)
+    assert [positions.position(owner, GROUPS[owner], band, number) for _, owner, band, number in places] == [p[0] for p in places]
     in_order = [(owner, band, number) for _, owner, band, number in sorted(places)]
-    assert line.first(100) == in_order and line.first(3) == in_order[:3]
+    assert positions.first(100) == in_order and positions.first(3) == in_order[:3]

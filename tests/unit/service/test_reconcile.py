@@ -62,8 +62,8 @@ def dispatched(services: Services) -> Run:
 def ended(services: Services, outcome: Outcome, ago_s: float) -> Run:
     """A run that ended so many seconds ago."""
     store, run = services.store, dispatched(services)
-    run = store.runs.save(run, transition(run, Step.START, store.leases.now()))
-    after = transition(run, Step.END, store.leases.now() - ago_s, outcome=outcome)
+    run = store.runs.save(run, transition(run, Step.START, store.clock.now()))
+    after = transition(run, Step.END, store.clock.now() - ago_s, outcome=outcome)
     return store.runs.finish(run, after, None, run.archived)
 
 
@@ -135,7 +135,7 @@ def told_end(services: Services, run_id: str) -> bool:
 def ended_with_event(services: Services, ago_s: float) -> Run:
     """A run whose end is in SQL, and whose watchers were told of its beginning only."""
     store, run = services.store, dispatched(services)
-    now = store.leases.now() - ago_s
+    now = store.clock.now() - ago_s
     first, last = (Entry(seq, encode(1, seq, now, kind, {})) for seq, kind in ((1, Kind.STATUS), (2, Kind.END)))
     services.log.open(run.id, run.token, 1, 0)
     services.log.append(run.id, run.token, 1, [first])

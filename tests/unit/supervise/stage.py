@@ -158,7 +158,7 @@ class Stage:
             leases=Leases(store.leases, "process", 20, 5),
             archiver=Archiver(),
             wakeups=Wakeups(),
-            clock=DatabaseClock(store.leases.now),
+            clock=DatabaseClock(store.clock.now),
             on_release=lambda: self.released.append(None),
             retries=self.retries,
             launch_within_s=launch_within_s,
@@ -203,7 +203,7 @@ class Stage:
 
     @property
     def attempts(self) -> list[AttemptPart]:
-        return self.store.attempts.former_attempts(RUN_ID)
+        return self.store.attempts.former(RUN_ID)
 
 
 def outputs(events: list[dict[str, object]]) -> list[tuple[object, object]]:

@@ -23,10 +23,10 @@ DONE = [STARTED, (Wire.STDOUT, b"fine\n"), exit_with(0)]
 def test_every_attempt_has_the_secrets_and_none_is_left_after_the_last(engine: Engine) -> None:
     stage = Stage(engine, Play([STARTED, exit_with(3)]), Play(DONE), retry=AGAIN, secrets=("KEY",))
     assert stage.play().status is Status.QUEUED
-    assert stage.store.secrets.secrets(RUN_ID) == {"KEY": "s3cret"}
+    assert stage.store.secrets.of_run(RUN_ID) == {"KEY": "s3cret"}
     assert stage.play().status is Status.SUCCEEDED
     assert [attempt.secrets for attempt in stage.launcher.attempts] == [{"KEY": "s3cret"}] * 2
-    assert stage.store.secrets.secrets(RUN_ID) == {}
+    assert stage.store.secrets.of_run(RUN_ID) == {}
 
 
 def test_only_the_attempt_that_a_run_failed_with_is_left_to_the_reconciler(engine: Engine) -> None:
@@ -47,7 +47,7 @@ def test_a_failure_that_the_spec_names_is_followed_by_another_attempt_with_one_l
     assert (queued.status, queued.attempt, queued.handle, queued.outcome) == (Status.QUEUED, 2, None, None)
     assert (queued.started_at, queued.deadline_at, queued.lease_until, queued.archived.spool) == (None, None, None, 0)
     assert (queued.sequence, queued.priority, queued.created_at) == (before.sequence, before.priority, before.created_at)
-    assert queued.not_before is not None and 2.5 < queued.not_before - stage.store.leases.now() < 5.1
+    assert queued.not_before is not None and 2.5 < queued.not_before - stage.store.clock.now() < 5.1
     assert failing.removed and stage.released == [None]
 
     ended = stage.play()

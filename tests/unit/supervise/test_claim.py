@@ -53,7 +53,7 @@ def context_of(engine: Engine, launcher: FaultyLauncher) -> WorkerContext:
         leases,
         Archiver(),
         Wakeups(),
-        DatabaseClock(store.leases.now),
+        DatabaseClock(store.clock.now),
         lambda: None,  # type: ignore[arg-type]
     )
 
@@ -113,5 +113,5 @@ def test_a_fenced_writer_changes_nothing(engine: Engine) -> None:
     second = context.store.leases.claim(run.id, "other", 20)
     assert first is not None and second is not None
     with pytest.raises(Fenced):
-        context.store.leases.set_handle(run.id, first.token, "handle")
+        context.store.attempts.set_handle(run.id, first.token, "handle")
     assert context.store.runs.get(run.id) == second

@@ -86,7 +86,7 @@ def test_a_lost_database_is_503_and_a_bug_is_500_without_details(site: Site, mon
         raise RuntimeError("the password is swordfish")
 
     monkeypatch.setattr(type(site.services.store.users), "person_of_token", lost)
-    monkeypatch.setattr(type(site.services.store.leases), "now", lost)
+    monkeypatch.setattr(type(site.services.store.clock), "now", lost)
     answer = site.client().get("/v1/runs")
     assert (answer.status_code, answer.get_json()["code"]) == (503, "store_unavailable") and answer.headers["Retry-After"]
     assert site.client().get("/readyz").status_code == 503

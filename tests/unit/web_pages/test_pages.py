@@ -31,7 +31,7 @@ def running(site: Site, **fields: object) -> Run:
     claimed = site.services.store.leases.claim(run_id, "p1", 60)
     if claimed is None:
         raise AssertionError("the run could not be claimed")
-    return site.services.store.runs.save(claimed, transition(claimed, Step.START, site.services.store.leases.now()))
+    return site.services.store.runs.save(claimed, transition(claimed, Step.START, site.services.store.clock.now()))
 
 
 def ask(site: Site, run: Run, number: int = 1, **fields: object) -> str:
@@ -135,7 +135,7 @@ def test_secrets_never_go_back_to_the_browser(site: Site, ann: Browser) -> None:
     run_id = answer.location.rsplit("/")[-1]
     run = site.services.store.runs.get(run_id)
     assert run is not None and (dict(run.spec.env), run.spec.secrets) == ({"A": "1"}, ("KEY",))
-    assert site.services.store.secrets.secrets(run_id) == {"KEY": "s3cret="}
+    assert site.services.store.secrets.of_run(run_id) == {"KEY": "s3cret="}
     pages = [ann.get(f"/runs/{run_id}").text, ann.get("/runs").text, ann.get(f"/new?from={run_id}").text]
     assert not any("s3cret" in text for text in pages)
     assert "<dt>Secrets</dt><dd>KEY</dd>" in pages[0]
@@ -154,7 +154,7 @@ def test_the_attempts_of_a_run_are_told_apart(site: Site, ann: Browser) -> None:
     outcome = Outcome(Status.FAILED, Reason.NODE_LOST, HOSTILE)
     events = [(Kind.OUTPUT, output_fields("stdout", 0, b"first\n")), (Kind.STATUS, {"status": "queued", "attempt": 2})]
     entries = [Entry(seq, encode(1, seq, 1.0, kind, fields)) for seq, (kind, fields) in enumerate(events, 1)]
-    now = site.services.store.leases.now()
+    now = site.services.store.clock.now()
     part = replace(all_attempts(run, ())[0], ended_at=now, outcome=outcome, last_seq=2, last_offset=6)
     after = transition(run, Step.RETRY, now, wait_s=60.0)
     assert site.services.store.attempts.retry(run, after, part, Chunk.pack(entries, 1, 0, 6, 9), Progress(1, 2, 6, 9))
@@ -394,7 +394,7 @@ def test_an_admin_sets_limits_changes_them_and_gives_the_defaults_back(site: Sit
     kept = ("scope", "pending", "active", "queue_length", "weight", "group")
     assert [form[name] for name in kept] == ["owner:ann", "7", "", "", "3", "red"]
     root.send("/admin/limits?scope=owner:ann", "/admin/limits", weight="")
-    set_now = {str(item.scope): item.limits for item in site.services.store.limits.list_limits()}
+    set_now = {str(item.scope): item.limits for item in site.services.store.limits.list()}
     assert (set_now["owner:ann"].weight, set_now["owner:ann"].pending) == (None, 7)
     root.send("/admin/limits", "/admin/limits/clear", scope="owner:ann")
     assert "<code>owner:ann</code>" not in root.get("/admin/limits").text
@@ -428,7 +428,7 @@ def test_only_admins_see_and_change_limits(site: Site, ann: Browser) -> None:
     for action in ("/admin/limits", "/admin/limits/clear"):
         answer = ann.client.post(action, data={"csrf_token": csrf, "scope": "owner:ann", "pending": "1000"})
         assert answer.status_code == 403
-    assert site.services.store.limits.list_limits() == []
+    assert site.services.store.limits.list() == []
 
 
 def test_a_run_shows_what_it_uses_and_afterwards_what_it_used(site: Site, ann: Browser) -> None:
@@ -442,7 +442,7 @@ def test_a_run_shows_what_it_uses_and_afterwards_what_it_used(site: Site, ann: B
     assert "<h1" not in ann.get(part).text, "the part alone"
     outcome = Outcome(Status.FAILED, Reason.OOM_KILLED, "Too much.", None, "SIGKILL", 412 * 1024**2, 3.2)
     known = Evidence(1, "node<1>", "docker.io/library/python@sha256:" + "ab" * 32)
-    ended = replace(transition(run, Step.END, site.services.store.leases.now(), outcome=outcome), evidence=known)
+    ended = replace(transition(run, Step.END, site.services.store.clock.now(), outcome=outcome), evidence=known)
     site.services.store.runs.finish(run, ended, None, Progress())
     text = ann.get(page).text
     assert "Peak memory 412 MiB of 512 MiB (80 %), 3.2 s CPU, on node&lt;1&gt;, image python@sha256:abababababab" in text

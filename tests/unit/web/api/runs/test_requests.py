@@ -33,7 +33,7 @@ def test_secrets_are_named_and_never_shown(site: Site) -> None:
     shown = [site.client().get(path).text for path in (f"/v1/runs/{run['id']}", "/v1/runs", "/v1/queue")]
     assert run["spec"]["env"] == {"A": "1", "B": "2"} and run["spec"]["secrets"] == ["KEY"]
     assert not any("s3cret" in text for text in shown)
-    assert site.services.store.secrets.secrets(run["id"]) == {"KEY": "s3cret"}
+    assert site.services.store.secrets.of_run(run["id"]) == {"KEY": "s3cret"}
 
 
 @pytest.mark.parametrize("wrong", [5, None, {"secret": True}, {"value": 5}, {"value": "x", "secret": 1}, {"value": "x", "y": 1}])

@@ -22,7 +22,7 @@ def running(site: Site) -> Run:
     claimed = site.services.store.leases.claim(run_id, "p1", 60)
     assert claimed is not None
     known = Evidence(1, "node1", DIGEST, started=claimed.created_at + 1)
-    started = replace(transition(claimed, Step.START, site.services.store.leases.now()), evidence=known)
+    started = replace(transition(claimed, Step.START, site.services.store.clock.now()), evidence=known)
     return site.services.store.runs.save(claimed, started)
 
 
@@ -48,7 +48,7 @@ def test_evidence_stays_and_the_last_reading_does_not(site: Site) -> None:
     site.services.uses.put(run.id, USE)
     outcome = Outcome(Status.SUCCEEDED, Reason.COMPLETED, "Done.", 0)
     site.services.store.runs.finish(
-        run, transition(run, Step.END, site.services.store.leases.now(), outcome=outcome), None, Progress()
+        run, transition(run, Step.END, site.services.store.clock.now(), outcome=outcome), None, Progress()
     )
     shown = site.client().get(f"/v1/runs/{run.id}").get_json()
     assert shown["use"] is None
