@@ -7,6 +7,7 @@ them. No command is named here.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,20 @@ class Group(click.Group):
         """Take what click's group takes."""
         super().__init__(*args, **attrs)
         self.no_args_is_help = False
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names. Raises: UsageError, with those that are near."""
+        if args and self.get_command(ctx, args[0]) is None:
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx))
+            meant = f" Did you mean {' or '.join(near)}?" if near else ""
+            raise click.UsageError(f"No such command {args[0]!r}.{meant}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write what each command does, as the table of a LazyGroup does."""
+        found = [(name, each) for name in self.list_commands(ctx) if (each := self.get_command(ctx, name))]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, _clause(each.get_short_help_str(200))) for name, each in found])
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which they were added."""
@@ -98,6 +113,10 @@ def option(*names: str, **attrs: Any) -> Callable[[Anything], Anything]:
     return click.option(*names, **attrs)
 
 
+def _clause(sentence: str) -> str:
+    return sentence[:1].lower() + sentence[1:].rstrip(".")
+
+
 def json_option(text: str = "print JSON") -> Callable[[Anything], Anything]:
     """Return a decorator that adds `--json`; the function gets it as `as_json`."""
     return option("--json", "as_json", is_flag=True, help=text)
@@ -123,6 +142,7 @@ def canonical(ctx: click.Context, words: Sequence[str]) -> list[str]:
     options: list[str] = []
     others: list[str] = []
     left = list(words)
+    unknown: click.NoSuchOption | None = None
     while left:
         word = left.pop(0)
         if word == "--":
@@ -134,11 +154,17 @@ def canonical(ctx: click.Context, words: Sequence[str]) -> list[str]:
                 continue
             others += left
             break
-        found = _take(ctx, named, word, left)
+        try:
+            found = _take(ctx, named, word, left)
+        except click.NoSuchOption as error:
+            unknown = unknown or error
+            continue
         if named[found[0].partition("=")[0]].is_eager:
-            # Help, whatever else is wrong.
+            # Help goes before options that are unknown and words that are missing.
             return found
         options += found
+    if unknown is not None:
+        raise unknown
     return [*options, "--", *others]
 
 

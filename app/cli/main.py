@@ -53,7 +53,8 @@ def main(words: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if words is None else words)
     try:
         code = _invoke(given)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
         return code
     except click.ClickException as error:
         return _usage(error)
@@ -84,7 +85,12 @@ def _invoke(given: list[str]) -> int:
 def _usage(error: click.ClickException) -> int:
     if isinstance(error, click.UsageError) and error.ctx is not None and sys.stderr is not None:
         print(error.ctx.get_usage(), file=sys.stderr)
-    say(error.format_message())
+    # Click's sentences about choices are lists over several lines.
+    sentence = " ".join(error.format_message().split())
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None and isinstance(context.command, click.Group) and not sentence.endswith("?"):
+        sentence += f" See {context.command_path} --help."
+    say(sentence)
     return EXIT_USAGE if isinstance(error, click.UsageError) else EXIT_FAULT
 
 

@@ -37,6 +37,8 @@ def find_target(environ: Mapping[str, str] | None = None) -> Target:
     saved = read_target(credentials_path(env))
     url = env.get("PODWIRE_URL")
     if url:
+        if urlsplit(url).scheme not in ("http", "https"):
+            raise Stop(f"PODWIRE_URL is {url!r}, which is no address: it begins with http:// or https://")
         token = env.get("PODWIRE_TOKEN") or (saved.token if saved and saved.url == url.rstrip("/") else None)
         if not token:
             raise Stop(f"There is no token for {url}: set PODWIRE_TOKEN, or sign in with: podwire login {url}")

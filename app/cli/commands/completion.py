@@ -6,9 +6,11 @@ import click
 
 from app.cli.grammar import command
 
+SHELLS = ["bash", "zsh", "fish"]
+
 
 @command("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS), help=", ".join(SHELLS))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> int:
     """Print the script with which a shell completes this command's words."""

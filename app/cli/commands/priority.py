@@ -11,11 +11,12 @@ from app.cli.terminal.output import put
 from app.domain.runs.run import Priority
 
 FRONT = "front"
+CHOICES = [*(each.value for each in Priority), FRONT]
 
 
 @command("priority")
 @click.argument("run", metavar="RUN")
-@click.argument("priority", type=click.Choice([*(each.value for each in Priority), FRONT]))
+@click.argument("priority", metavar="PRIORITY", type=click.Choice(CHOICES), help=", ".join(CHOICES))
 def priority(run: str, priority: str) -> int:
     """Give a queued run another priority, or the first place (admins)."""
     asked: dict[str, object] = {"front": True} if priority == FRONT else {"priority": priority}

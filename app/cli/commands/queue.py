@@ -20,6 +20,7 @@ GATES = {"pause": ("paused", True), "resume": ("paused", False), "close": ("clos
     "action",
     required=False,
     type=click.Choice(list(GATES)),
+    metavar="[ACTION]",
     help="pause: start nothing; close: take nothing in; resume and open end that (admins)",
 )
 @json_option()

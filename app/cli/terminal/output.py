@@ -13,10 +13,10 @@ from contextlib import contextmanager
 
 from app.cli.terminal.harmless import for_stream, harmless
 
-# A column whose cells are all this short (ids, times) is not folded as long as there is room.
+# A column whose cells are all this short (ids, times) is never folded.
 WHOLE = 26
-# What a column that is folded needs at least.
-FOLDED = 10
+# What a column that is folded needs at least; with less, a line of the terminal's own wrapping is easier to read.
+FOLDED = 30
 
 
 def is_rich() -> bool:
@@ -27,8 +27,7 @@ def is_rich() -> bool:
 def print_table(head: Sequence[str], lines: Sequence[Sequence[object]]) -> None:
     """Print lines of cells under their heads; None is an empty cell."""
     cells = [["" if cell is None else str(cell) for cell in line] for line in lines]
-    if is_rich():
-        _print_rich(head, cells)
+    if is_rich() and _print_rich(head, cells):
         return
     if sys.stdout.isatty():
         cells = [[harmless(cell, keep="") for cell in line] for line in cells]
@@ -78,7 +77,8 @@ def progress(path: str | None) -> Iterator[Callable[[int], None]]:
         yield lambda count: shown.advance(task, count)
 
 
-def _print_rich(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
+def _print_rich(head: Sequence[str], lines: Sequence[Sequence[str]]) -> bool:
+    """Print the table if the terminal is wide enough for it, and say whether."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -87,9 +87,12 @@ def _print_rich(head: Sequence[str], lines: Sequence[Sequence[str]]) -> None:
     texts = [[Text(harmless(cell, keep="")) for cell in line] for line in lines]
     widths = [max([len(name), *(line[column].cell_len for line in texts)]) for column, name in enumerate(head)]
     needed = sum(width if width <= WHOLE else FOLDED for width in widths) + 2 * (len(head) - 1)
+    if needed > console.width:
+        return False
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for name, width in zip(head, widths, strict=True):
-        table.add_column(Text(name), overflow="fold", no_wrap=width <= WHOLE and needed <= console.width)
+        table.add_column(Text(name), overflow="fold", no_wrap=width <= WHOLE)
     for line in texts:
         table.add_row(*line)
     console.print(table)
+    return True

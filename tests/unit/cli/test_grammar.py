@@ -87,9 +87,10 @@ def test_what_cannot_be_meant_is_refused(words: list[str], said: str) -> None:
     assert said in caught.value.format_message() and "secret" not in caught.value.format_message()
 
 
-def test_help_goes_before_every_fault(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [["--limit", "3", "-h", "--nonsense"], ["--nonsense", "x", "--help"], ["-z", "-h"]])
+def test_help_goes_before_unknown_options(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     with pytest.raises(click.exceptions.Exit) as left:
-        read("--limit", "3", "-h", "--nonsense")
+        read(*words)
     assert left.value.exit_code == 0
     assert "--limit LIMIT" in capsys.readouterr().out
 

@@ -53,10 +53,14 @@ def test_a_table_on_a_terminal_shows_every_text_as_it_is_and_obeys_none(monkeypa
     assert told.startswith("\x1b[1m")
 
 
-def test_ids_are_not_folded_while_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("columns", [40, 60, 80, 120])
+def test_ids_and_times_are_never_folded(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
     out, _err = terminals(monkeypatch)
-    print_table(HEAD, [("r" + "a" * 19, "word " * 40)])
-    assert "r" + "a" * 19 in out.getvalue()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run, at = "r" + "a" * 19, "2026-12-01T04:14:57.000Z"
+    print_table(("ID", "STATUS", "CREATED", "WHAT"), [(run, "running", at, "word " * 40)] * 3)
+    told = out.getvalue()
+    assert told.count(run) == told.count(at) == 3 and told.count("word") == 120
 
 
 @pytest.mark.parametrize("term", ["dumb", "", None])
