@@ -121,3 +121,12 @@ def test_everything_works_without_javascript(plain_seat: Seat) -> None:
     plain_seat.open(path)
     expect(page.locator("#log pre")).to_have_text("begin\nhello Ann\n")
     expect(page.locator(".question")).to_contain_text("Answered")
+
+
+def test_on_a_phone_every_part_of_a_run_in_the_list_can_be_seen(seat: Seat) -> None:
+    seat.client.submit("echo " + "a-very-long-title" * 30)
+    seat.page.set_viewport_size({"width": 390, "height": 844})
+    page = seat.open("/")
+    expect(page.locator("table.runs tbody tr")).to_have_count(1)
+    wide = "nodes => nodes.filter(node => node.scrollWidth > node.clientWidth).map(node => node.className)"
+    assert page.locator(".card").evaluate_all(wide) == []

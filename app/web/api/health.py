@@ -80,8 +80,13 @@ def _exposed(metric: Metric, samples: list[Sample]) -> list[str]:
     return [
         f"# HELP {metric.name} {metric.meaning}",
         f"# TYPE {metric.name} {metric.kind}",
-        *(f"{metric.name}{sample.suffix}{_labels(metric, sample)} {sample.value:g}" for sample in samples),
+        *(f"{metric.name}{sample.suffix}{_labels(metric, sample)} {_number(sample.value)}" for sample in samples),
     ]
+
+
+def _number(value: float) -> str:
+    # In full: rounded, a large counter would stand still and then jump.
+    return str(int(value)) if float(value).is_integer() else repr(float(value))
 
 
 def _labels(metric: Metric, sample: Sample) -> str:

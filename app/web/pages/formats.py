@@ -33,7 +33,7 @@ def duration_field(seconds: float) -> str:
     for unit, factor in (("d", 86400), ("h", 3600), ("m", 60)):
         if seconds and seconds % factor == 0:
             return f"{seconds / factor:.0f}{unit}"
-    return f"{seconds:g}s"
+    return f"{int(seconds) if float(seconds).is_integer() else seconds}s"
 
 
 def status_words(status: str) -> str:

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from app.domain.errors import StoreUnavailable
+from app.domain.metrics import ARTEFACT_BYTES
 from app.domain.person import Person
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Priority, Reason, Status
@@ -77,6 +78,11 @@ def test_nothing_is_negative_and_buckets_are_cumulative(site: Site) -> None:
     dispatch(site.services)
     buckets = [value for (name, _), value in scrape(site).values.items() if name == "podwire_dispatch_seconds_bucket"]
     assert buckets == sorted(buckets)
+
+
+def test_large_numbers_are_written_in_full(site: Site) -> None:
+    site.services.store.counters.note(ARTEFACT_BYTES.count(by=123456789))
+    assert "podwire_artefact_bytes_total 123456789\n" in site.client(None).get("/metrics").get_data(as_text=True)
 
 
 def test_without_the_database_there_are_no_numbers(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,8 +136,9 @@ def test_a_peer_that_leaves_is_answered(ends: tuple[socket.socket, socket.socket
 
 @pytest.mark.parametrize(("key", "number"), [("", "13"), ("short", "13"), (KEY, "8"), (KEY, None), (KEY + "\r\nX: y", "13")])
 def test_only_a_proper_handshake_is_taken(key: str, number: str | None) -> None:
+    version = {"HTTP_SEC_WEBSOCKET_VERSION": number} if number else {}
     with pytest.raises(BadRequest):
-        check_handshake({"REQUEST_METHOD": "GET", "HTTP_SEC_WEBSOCKET_KEY": key, **({"HTTP_SEC_WEBSOCKET_VERSION": number} if number else {})})
+        check_handshake({"REQUEST_METHOD": "GET", "HTTP_SEC_WEBSOCKET_KEY": key, **version})
     right = {"REQUEST_METHOD": "GET", "HTTP_SEC_WEBSOCKET_KEY": KEY, "HTTP_SEC_WEBSOCKET_VERSION": "13"}
     check_handshake(right)
     with pytest.raises(BadRequest):
