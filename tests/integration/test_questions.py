@@ -146,7 +146,8 @@ def test_a_deadline_fires_once_although_everything_was_restarted_meanwhile(other
         client.wait_end(run)
     assert client.output(with_default) == b"chose blue\n"
     # No default: nothing is taken for a yes.
-    assert client.output(without).splitlines()[-1] == b"status 3"
+    # Why is said on stderr, another pipe: which of them is read first is open.
+    assert b"status 3" in client.output(without).splitlines()
     for run, state, value in ((with_default, "answered", "blue"), (without, "expired", None)):
         told = watch(client, run).finish()
         (answer,) = told.of_kind("answer")

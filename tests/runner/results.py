@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
-
 # The status of a pytest that collected nothing, or left all of it out.
 NO_TESTS = 5
 

@@ -89,5 +89,5 @@ def test_what_belongs_to_an_option_is_no_path() -> None:
 
 
 def test_a_part_and_a_path_are_not_mixed() -> None:
-    with pytest.raises(Unknown, match="tests/contract/x.py"):
+    with pytest.raises(Unknown, match=r"tests/contract/x\.py"):
         read_order(["unit", "tests/contract/x.py"])
