@@ -116,7 +116,7 @@ def _launcher(settings: Settings, attempts: Attempts) -> CollectingLauncher:
     from app.launch.kubernetes.launcher import KubernetesLauncher
 
     try:
-        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), attempts.learn)
+        return KubernetesLauncher(KubeApi(settings.worker_concurrency), pod_shape(settings), attempts.add_evidence)
     except ApiFailure as failure:
         raise SettingsError(f"PODWIRE_LAUNCHER is kubernetes, but {failure.message}.") from failure
 

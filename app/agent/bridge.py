@@ -43,7 +43,7 @@ class Way:
             return
 
 
-def carry(ways: list[Way]) -> None:
+def forward(ways: list[Way]) -> None:
     """Move bytes until one of the sources ends or one of the targets is gone."""
     while True:
         poll = select.poll()
@@ -84,7 +84,7 @@ def main(path: str) -> int:
         for fd in (to_agent, 1):
             os.set_blocking(fd, False)
         _enlarge(1)
-        carry([Way(0, to_agent), Way(from_agent, 1)])
+        forward([Way(0, to_agent), Way(from_agent, 1)])
     except OSError as error:
         print(f"bridge: {error.strerror}", file=sys.stderr)
         return 1

@@ -31,7 +31,7 @@ class Commands:
         command = str(body.get("id"))
         if command in self._done:
             return {"id": command, "ok": True}
-        error = self._carry_out(kind, body, ended)
+        error = self._execute(kind, body, ended)
         if error is not None:
             return {"id": command, "ok": False, "error": error}
         self._done[command] = None
@@ -39,7 +39,7 @@ class Commands:
             del self._done[next(iter(self._done))]
         return {"id": command, "ok": True}
 
-    def _carry_out(self, kind: int, body: dict[str, object], ended: bool) -> str | None:
+    def _execute(self, kind: int, body: dict[str, object], ended: bool) -> str | None:
         if obey := self._more.get(kind):
             return obey(body)
         if kind == Kind.REPLY:

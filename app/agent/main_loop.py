@@ -13,15 +13,16 @@ import time
 from functools import partial
 
 from app.agent.commands import Commands
+from app.agent.followers import READABLE, Followers
 from app.agent.program.stdin import Stdin
 from app.agent.program.usage import UsageMeter
 from app.agent.questions import flat_json
-from app.agent.questions.question_files import Open, QuestionFiles, SubmittedRequest
-from app.agent.questions.request import question, reply
+from app.agent.questions.open_questions import OpenQuestions
+from app.agent.questions.question_files import QuestionFiles
 from app.agent.records.recorder import Cap, Recorder
 from app.agent.records.spool import Spool, SpoolFailed
 from app.agent.records.wire_format import HEARTBEAT_S, MAX_OUTPUT, Kind
-from app.agent.server import Client, ClientGone, Listener
+from app.agent.server import Client, Listener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ LOOK_FOR_REQUESTS_S = 0.5
 PIPES_OPEN_S = 2.0
 LEAVE_WITHIN_S = 1.0
 FIRST_USE_S, USE_EVERY_S = 1.0, 5.0
-READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
 
 
 def follow(program: Program) -> None:
@@ -63,14 +63,12 @@ class MainLoop:
         self._spool = Spool(program.folder)
         self._cap = Cap(int(number(b"output_limit", 64 * 1024 * 1024)))
         self._recorder = Recorder(self._record_output)
-        self._question_files = QuestionFiles(program.requests)
-        self._questions: list[Open] = []
-        self._max_questions = int(number(b"max_questions", 1000))
+        self._questions = OpenQuestions(QuestionFiles(program.requests), int(number(b"max_questions", 1000)), self)
         self._stdin = Stdin(program.stdin)
         self._streams = {fd: kind for fd, kind in ((program.stdout, Kind.STDOUT), (program.stderr, Kind.STDERR)) if fd >= 0}
         self._listener = Listener(program.folder, self._spool)
-        self._clients: dict[int, Client] = {}
-        self._commands = Commands(self._reply, self._stdin, program.signal, program.commands)
+        self._followers = Followers(self._listener, self, self._receive)
+        self._commands = Commands(self._questions.reply, self._stdin, program.signal, program.commands)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], object]] = {}
         self._exit: dict[str, object] | None = None
@@ -87,7 +85,7 @@ class MainLoop:
 
     def begin(self) -> None:
         """Listen, and let the program begin."""
-        self.watch(self._listener.fd, self._accept)
+        self.watch(self._listener.fd, self._followers.accept)
         self._program.begin(self)
 
     def watch_program(self, end: int, ready: Callable[[], object]) -> None:
@@ -110,11 +108,10 @@ class MainLoop:
                 if ready := self._ready.get(fd):
                     ready()
             self._tick(time.monotonic())
-            for client in list(self._clients.values()):
-                self._push(client)
+            self._followers.push()
 
     def _is_over(self) -> bool:
-        return self.finished and self.ended and not self._clients
+        return self.finished and self.ended and not self._followers
 
     def give_up(self, failure: SpoolFailed) -> None:
         """End the program because its output cannot be kept any more, and say so if there is room for that."""
@@ -160,7 +157,7 @@ class MainLoop:
         self._recorder.tick(now)
         if not self.ended:
             if now >= self._requests_at + LOOK_FOR_REQUESTS_S:
-                self._take_requests()
+                self._read_requests()
             self._count_time(now)
             if self._is_watched() and now >= self._use_at:
                 self._use_at = now + USE_EVERY_S
@@ -169,15 +166,14 @@ class MainLoop:
                 self._finish()
         if now >= self._heartbeat_at + HEARTBEAT_S:
             self._heartbeat_at = now
-            for client in list(self._clients.values()):
-                self._send(client, Kind.HEARTBEAT, {"position": self._spool.position})
+            self._followers.broadcast(Kind.HEARTBEAT, {"position": self._spool.position})
 
     def _count_time(self, now: float) -> None:
         """Count the time that is the program's own; kill it when nobody else did in time."""
         if not self._program.running:
             return
         spent_s, self._spent_at = now - self._spent_at, now
-        if all(asked.settled for asked in self._questions):
+        if not self._questions.waiting:
             self._budget_s -= spent_s
         if self._budget_s < 0 and self._exit is None:
             message = "The program was killed: its time was long over and nobody had stopped it."
@@ -188,24 +184,27 @@ class MainLoop:
     # --- what the program uses: for whoever follows, and kept by nobody here
 
     def _is_watched(self) -> bool:
-        return bool(self._clients) and self._exit is None
+        return bool(self._followers) and self._exit is None
 
     def report(self, reading: Reading) -> None:
         """Tell every follower what the program uses."""
         body = self._meter.take(reading, time.monotonic())
-        for client in list(self._clients.values()):
-            self._send(client, Kind.USE, body)
+        self._followers.broadcast(Kind.USE, body)
 
     # --- records
 
     def record(self, kind: Kind, body: dict[str, object]) -> None:
         """Write a record into the spool. Raises: SpoolFailed."""
-        self._spool.append(kind, time.time(), flat_json.dumps(body))
+        self.append(kind, flat_json.dumps(body))
+
+    def append(self, kind: int, payload: bytes) -> None:
+        """Write a record that is encoded already. Raises: SpoolFailed."""
+        self._spool.append(kind, time.time(), payload)
 
     def _record_output(self, kind: int, data: bytes) -> None:
         kept, first_withheld = self._cap.admit(data)
         if kept:
-            self._spool.append(kind, time.time(), kept)
+            self.append(kind, kept)
         if first_withheld:
             message = f"The output is longer than {self._cap.limit} bytes; the rest is not kept."
             self.record(Kind.NOTICE, {"code": "output_limit", "message": message, "from": self._cap.limit})
@@ -243,47 +242,11 @@ class MainLoop:
             os.read(self._program.bell, READ_BYTES)
         except BlockingIOError:
             return
-        self._take_requests()
+        self._read_requests()
 
-    def _take_requests(self) -> None:
+    def _read_requests(self) -> None:
         self._requests_at = time.monotonic()
-        requests = self._question_files.collect()
-        if requests:
-            self.drain()
-        for submitted in requests:
-            self._ask(submitted)
-
-    def _ask(self, submitted: SubmittedRequest) -> None:
-        if submitted.request is None:
-            self._question_files.refuse(submitted, str(submitted.refusal))
-        elif len(self._questions) >= self._max_questions:
-            self._question_files.refuse(submitted, f"A run may ask at most {self._max_questions} questions.")
-        else:
-            body = submitted.request.body
-            self._spool.append(Kind.QUESTION, time.time(), question(len(self._questions) + 1, body))
-            self._questions.append(Open(submitted.name, submitted.lines, body.get("default")))
-
-    def _reply(self, body: dict[str, object]) -> str | None:
-        """Hand a reply over; return why not. The first one counts, and its record precedes whatever the program does with it."""
-        number, state = body.get("number"), str(body.get("state"))
-        if not isinstance(number, int) or not 0 < number <= len(self._questions):
-            return "There is no question of that number."
-        asked = self._questions[number - 1]
-        if asked.settled:
-            return "The question has its reply already."
-        if not asked.taken:
-            asked.taken = True
-            self.drain()
-            if not self.ended:
-                self.record(Kind.TAKEN, {"number": number, "state": state})
-        message = body.get("message")
-        contents = reply(asked.lines, state, body.get("value"), asked.default, str(message) if message else None)
-        try:
-            self._question_files.answer(asked.name, contents)
-        except OSError as error:
-            return f"The reply could not be handed over: {error.strerror}."
-        asked.settled = True
-        return None
+        self._questions.collect()
 
     # --- the program's end
 
@@ -311,7 +274,7 @@ class MainLoop:
         if self._exit is None:
             return
         self._program.kill_rest()
-        self._take_requests()
+        self._read_requests()
         self.drain()
         self._recorder.flush(time.monotonic(), everything=True)
         self.end(self._exit)
@@ -341,28 +304,22 @@ class MainLoop:
 
     # --- clients
 
-    def _accept(self) -> None:
-        if client := self._listener.accept():
-            self._clients[client.fd] = client
-            self.watch(client.fd, partial(self._receive, client))
-
     def _receive(self, client: Client) -> None:
         try:
             for kind, body in client.receive():
-                self._carry_out(client, kind, body)
-        except ClientGone:
-            self._drop(client)
-        if self._stdin.push():
-            self.watch(self._stdin.fd, self._feed, select.POLLOUT | select.POLLERR)
+                self._execute(client, kind, body)
+        finally:
+            if self._stdin.push():
+                self.watch(self._stdin.fd, self._feed, select.POLLOUT | select.POLLERR)
 
-    def _carry_out(self, client: Client, kind: int, body: dict[str, object]) -> None:
+    def _execute(self, client: Client, kind: int, body: dict[str, object]) -> None:
         if kind == Kind.FOLLOW:
             client.follow(body.get("from"))
-            self._send(client, Kind.HEARTBEAT, {"position": self._spool.position})
-            if (facts := self._program.position_facts()) is not None:
-                self._send(client, Kind.HEARTBEAT, {"position": self._spool.position, **facts})
+            self._followers.send(client, Kind.HEARTBEAT, {"position": self._spool.position})
+            if (fields := self._program.heartbeat_fields()) is not None:
+                self._followers.send(client, Kind.HEARTBEAT, {"position": self._spool.position, **fields})
             return
-        self._send(client, Kind.ACK, self._commands.obey(kind, body, ended=self.ended))
+        self._followers.send(client, Kind.ACK, self._commands.obey(kind, body, ended=self.ended))
         if self.finished:
             self._leave_at = min(self._leave_at, time.monotonic() + LEAVE_WITHIN_S)
 
@@ -370,23 +327,3 @@ class MainLoop:
         fd = self._stdin.fd
         if not self._stdin.push():
             self.forget(fd)
-
-    def _send(self, client: Client, kind: Kind, body: dict[str, object]) -> None:
-        try:
-            client.say(kind, time.time(), body)
-        except ClientGone:
-            self._drop(client)
-
-    def _push(self, client: Client) -> None:
-        try:
-            more = client.push()
-        except ClientGone:
-            self._drop(client)
-            return
-        if client.fd in self._ready:
-            self._poll.modify(client.fd, READABLE | (select.POLLOUT if more else 0))
-
-    def _drop(self, client: Client) -> None:
-        if self._clients.pop(client.fd, None):
-            self.forget(client.fd)
-            client.close()

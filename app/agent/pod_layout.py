@@ -77,8 +77,8 @@ class PodLayout:
             return f"The file {name!r} could not be written: {error}."
         return None
 
-    def say(self, word: str) -> None:
-        """Say a word to the program's first process. It reads at once, or it never will."""
+    def send_word(self, word: str) -> None:
+        """Send a word to the program's first process. It reads at once, or it never will."""
         try:
             os.write(self.go, f"{word}\n".encode())
         except BlockingIOError:

@@ -60,8 +60,8 @@ class Client:
             raise ClientGone
         self._position = position
 
-    def say(self, kind: Kind, now: float, body: dict[str, object]) -> None:
-        """Send a message between records. Raises: ClientGone when it reads none of them."""
+    def send(self, kind: Kind, now: float, body: dict[str, object]) -> None:
+        """Queue a message between records. Raises: ClientGone when it reads none of them."""
         frame = wire_format.encode(kind, now, flat_json.dumps(body))
         self._unread += len(frame)
         if self._unread > MAX_UNREAD_BYTES:

@@ -29,8 +29,8 @@ class Refused(PodwireError):
 
     def __init__(self, status: int, problem: Mapping[str, object], fallback: str) -> None:
         """Keep the problem document (RFC 9457) that the service sent; `fallback` is the sentence when it sent none."""
-        facts = {name: value for name, value in problem.items() if name != "detail"}
-        super().__init__(str(problem.get("detail") or fallback), **facts)
+        extensions = {name: value for name, value in problem.items() if name != "detail"}
+        super().__init__(str(problem.get("detail") or fallback), **extensions)
         self.http_status = status
         self.problem = problem
 

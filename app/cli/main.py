@@ -95,7 +95,7 @@ def _usage(error: click.ClickException) -> int:
 
 
 def _sentence(error: PodwireError) -> str:
-    waits = error.facts.get("retry_after_s") if isinstance(error, Refused) else None
+    waits = error.extensions.get("retry_after_s") if isinstance(error, Refused) else None
     return f"{error.detail} Try again in {waits} s." if waits else error.detail
 
 

@@ -27,10 +27,10 @@ class PodwireError(Exception):
     status: ClassVar[int] = 500
     retryable: ClassVar[bool] = False
 
-    def __init__(self, detail: str | None = None, **facts: object) -> None:
-        """Keep the sentence and the machine-readable facts (limit, current, retry_after_s, …) that go with it."""
+    def __init__(self, detail: str | None = None, **extensions: object) -> None:
+        """Keep the sentence and the machine-readable extensions (limit, current, retry_after_s, …) that go with it."""
         self.detail = detail or cleandoc(type(self).__doc__ or "").split("\n")[0]
-        self.facts = facts
+        self.extensions = extensions
         super().__init__(self.detail)
 
 

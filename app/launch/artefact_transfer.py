@@ -57,7 +57,7 @@ def received(connection: ExecSocket, clock: Callable[[], float] = time.monotonic
     """Yield what gather.py sends over an exec connection, which is closed in the end. Raises: LinkLost."""
     poll = select.poll()
     poll.register(connection.fd, select.POLLIN)
-    heard_at, begun = clock(), False
+    received_at, begun = clock(), False
     try:
         while True:
             frames = connection.receive()
@@ -70,8 +70,8 @@ def received(connection: ExecSocket, clock: Callable[[], float] = time.monotonic
                 if isinstance(step, LeftOut):
                     return
             if frames:
-                heard_at = clock()
-            elif clock() > heard_at + SILENCE_S:
+                received_at = clock()
+            elif clock() > received_at + SILENCE_S:
                 raise LinkLost("What the program left does not arrive.")
             else:
                 poll.poll(1000)

@@ -39,7 +39,7 @@ class Probe:
         return str((self.end or {}).get("reason") or "")
 
     @property
-    def says(self) -> str:
+    def detail(self) -> str:
         """What went wrong, as a sentence."""
         end = self.end or {}
         how = f"it ended with exit code {end.get('exit_code')}, signal {end.get('signal')}"
@@ -55,7 +55,7 @@ def try_out(launcher: Launcher, attempt: Attempt, within_s: float) -> Probe:
         probe.phases["created"] = time.monotonic() - began
         _follow(launcher, stored, probe, began, within_s)
     except (LaunchRefused, LauncherUnavailable, AttemptGone) as error:
-        probe.fault, probe.waits = error.detail, bool(error.facts.get("waits"))
+        probe.fault, probe.waits = error.detail, bool(error.extensions.get("waits"))
     finally:
         try:
             launcher.remove(stored)

@@ -14,7 +14,7 @@ from app.domain.errors import LiveUnavailable, StoreUnavailable
 from app.domain.ports import Archive, EventLog
 from app.domain.runs.events import Entry, Position
 from app.live.batch import Batch, Reset
-from app.live.feed import MISS_PAUSE_S, Behind, Feed, Heard
+from app.live.feed import MISS_PAUSE_S, Behind, Effect, Feed
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class Cursor:
                 found = self._fill(found) if found.wait_s <= 0 else None
                 pause_s = MISS_PAUSE_S
             if found is not None:
-                return self._take(found)
+                return self._advance(found)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 break
@@ -70,7 +70,7 @@ class Cursor:
             self._closed = True
             self._on_close()
 
-    def _take(self, found: Batch | Reset) -> Batch | Reset:
+    def _advance(self, found: Batch | Reset) -> Batch | Reset:
         if isinstance(found, Reset):
             self.position = Position(found.epoch, found.seq)
         else:
@@ -96,7 +96,7 @@ class Cursor:
             answer = self._feed.fetched(asked, source(asked))
             if isinstance(answer, Batch):
                 return answer
-            if answer is Heard.ASK:
+            if answer is Effect.ASK:
                 self._ground.poke(self._feed.run_id)
         self._feed.missed(asked.after, now)
         return None

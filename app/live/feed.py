@@ -21,7 +21,7 @@ MISS_PAUSE_S = 0.2
 PAGE_ENTRIES = 500
 
 
-class Heard(Enum):
+class Effect(Enum):
     """What an announcement means: nothing new, something to show, or that SQL must be asked first."""
 
     NOTHING = auto()
@@ -132,13 +132,13 @@ class Feed:
         with self._lock:
             before = (self.epoch, self.end_seq)
             if archived is not None:
-                self._heed(archived)
+                self._apply_archive(archived)
             if head is not None and head.epoch == self.epoch:
                 self._floor = head.floor
                 self._top = max(self._top, head.seq)
             return before != (self.epoch, self.end_seq) or self._top > self.shown
 
-    def _heed(self, archived: ArchiveState) -> None:
+    def _apply_archive(self, archived: ArchiveState) -> None:
         if archived.epoch > self.epoch:
             self._begin(archived.epoch, archived.seq)
         self._bases = archived.bases
@@ -154,22 +154,22 @@ class Feed:
         self._pages_size = 0
         self._missed.clear()
 
-    def hear(self, said: Announcement) -> Heard:
+    def on_announcement(self, announced: Announcement) -> Effect:
         """Take in an announcement of the live log."""
         with self._lock:
-            if said.epoch != self.epoch:
+            if announced.epoch != self.epoch:
                 # A higher epoch has a base which only SQL knows: nothing of it may be shown before.
-                return Heard.ASK if said.epoch > self.epoch else Heard.NOTHING
-            if not said.payloads:
-                self._floor = said.seq
-                return Heard.NOTHING
-            self._ring.offer(said.seq, said.payloads)
-            last = said.seq + len(said.payloads) - 1
-            if stamp(said.payloads[-1])[1] is Kind.END:
+                return Effect.ASK if announced.epoch > self.epoch else Effect.NOTHING
+            if not announced.payloads:
+                self._floor = announced.seq
+                return Effect.NOTHING
+            self._ring.offer(announced.seq, announced.payloads)
+            last = announced.seq + len(announced.payloads) - 1
+            if stamp(announced.payloads[-1])[1] is Kind.END:
                 self.end_seq = last
             again, self._top = last <= self._top, max(self._top, last)
             # A cursor that catches up may have fetched it before: then it is known, and was shown to nobody yet.
-            return Heard.NEWS if not again or self._missed or self._top > self.shown else Heard.NOTHING
+            return Effect.NEWS if not again or self._missed or self._top > self.shown else Effect.NOTHING
 
     def show(self, now: float) -> None:
         """Let all cursors look at what is known by now."""
@@ -206,17 +206,17 @@ class Feed:
         wait_s = max(0.0, self._missed.get(after, -MISS_PAUSE_S) + MISS_PAUSE_S - now)
         return Behind(self.epoch, after, after >= self._floor, wait_s, self._page_entries)
 
-    def fetched(self, asked: Behind, entries: Sequence[Entry]) -> Batch | Heard:
+    def fetched(self, asked: Behind, entries: Sequence[Entry]) -> Batch | Effect:
         """Take in what was fetched and return its first batch; NOTHING if it does not follow on, ASK to read SQL again."""
         if not entries or entries[0].seq != asked.after + 1 or entries[-1].seq != asked.after + len(entries):
-            return Heard.NOTHING
+            return Effect.NOTHING
         payloads = [entry.payload for entry in entries]
         with self._lock:
             if asked.epoch != self.epoch:
-                return Heard.NOTHING
+                return Effect.NOTHING
             if stamp(payloads[-1])[0].epoch > self.epoch:
                 # The archive is in an epoch that this cursor was not yet checked against.
-                return Heard.ASK
+                return Effect.ASK
             self._top = max(self._top, entries[-1].seq)
             self._keep_page(asked.after, payloads)
             return self._pages[asked.after]

@@ -18,7 +18,7 @@ from app.domain.errors import LiveUnavailable, NotFound, StoreUnavailable
 from app.domain.ports import Archive, ArchiveState, EventLog, Head
 from app.domain.runs.events import Position
 from app.live.cursor import Cursor
-from app.live.feed import Feed, Heard
+from app.live.feed import Effect, Feed
 from app.live.names import live_channel, parse_announcement
 from app.live.pacer import Pacer
 from app.live.subscription import Subscription
@@ -124,7 +124,7 @@ class Hub:
         feed = self._join(run_id)
         try:
             if position.epoch > feed.epoch:
-                # The watcher was elsewhere told of an epoch that we have not heard of: it is in SQL, or it never was.
+                # The watcher was elsewhere told of an epoch that we have not effect of: it is in SQL, or it never was.
                 feed.observe(None, self.archive.archive_state(run_id))
                 self._pacer.show(feed)
             never_was = position.epoch > feed.epoch
@@ -179,14 +179,14 @@ class Hub:
         if feed is None:
             return
         try:
-            heard = feed.hear(parse_announcement(data))
+            effect = feed.on_announcement(parse_announcement(data))
         except ValueError:
             self._errors += 1
             logger.exception("run %s: announcement not understood", feed.run_id)
-            heard = Heard.ASK
-        if heard is Heard.NEWS:
+            effect = Effect.ASK
+        if effect is Effect.NEWS:
             self._pacer.show(feed)
-        elif heard is Heard.ASK:
+        elif effect is Effect.ASK:
             self.poke(feed.run_id)
 
     def _on_subscribed(self, channel: str) -> None:

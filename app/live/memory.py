@@ -125,14 +125,14 @@ class MemoryNudges:
             self._boxes.append(box)
         try:
             while not stop():
-                for run_id, what in self._take(box):
+                for run_id, what in self._drain(box):
                     on_nudge(run_id, what)
         finally:
             with self._changed:
                 # By identity: two boxes of equal content are equal lists.
                 self._boxes = [other for other in self._boxes if other is not box]
 
-    def _take(self, box: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def _drain(self, box: list[tuple[str, str]]) -> list[tuple[str, str]]:
         with self._changed:
             self._changed.wait_for(lambda: bool(box), timeout=0.2)
             taken = box[:]

@@ -42,7 +42,7 @@ TICKS = (
 def run_tick(services: Services, tick: Tick) -> bool:
     """Do the work if it is due and no other process does it. Logs and survives every error; False when it failed."""
     try:
-        if services.store.ticks.take(tick.name, services.process_id, max(tick.every * services.tick_s, 0.5) * 0.9):
+        if services.store.ticks.acquire(tick.name, services.process_id, max(tick.every * services.tick_s, 0.5) * 0.9):
             tick.work(services)
     except PodwireError as error:
         logger.warning("tick %s: %s", tick.name, error)

@@ -132,9 +132,9 @@ def _test_at_checkout(connection: Any, record: ConnectionPoolEntry, proxy: objec
 
     Testing each time would be a quarter of a request's round trips. A healthy connection at rest has nothing to say.
     """
-    said = select.poll()
-    said.register(connection.fileno(), select.POLLIN)
-    if said.poll(0):
+    poller = select.poll()
+    poller.register(connection.fileno(), select.POLLIN)
+    if poller.poll(0):
         raise exc.DisconnectionError("the server has ended the connection")
     if time.monotonic() < record.info.get("used_at", 0.0) + REST_S:
         return

@@ -24,7 +24,7 @@ class Ticks:
         """Use the engine's database."""
         self._engine = engine
 
-    def take(self, name: str, process_id: str, every_s: float) -> bool:
+    def acquire(self, name: str, process_id: str, every_s: float) -> bool:
         """Say whether it is this process's turn at some periodic work: over all processes at most one per `every_s`."""
         with begin(self._engine) as connection:
             turn = {"tick": name, "process": process_id, "every_s": every_s}

@@ -53,7 +53,7 @@ class ArtefactUpload:
             except (LauncherUnavailable, LinkLost, WorkspacesUnavailable) as error:
                 self._trouble = error.detail
                 logger.warning("run %s: artefacts not kept yet: %s", run.id, error.detail)
-                if time.monotonic() > self._until or error.facts.get("full"):
+                if time.monotonic() > self._until or error.extensions.get("full"):
                     return self._lose(holding, f"What the program left could not be kept: {error.detail}")
             lease.check()
             lease.pause(RETRY_S)

@@ -16,7 +16,7 @@ from app.domain.runs.events import Entry, Kind
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.retry import Failure, explain_again, tried_again, wait_s
 from app.domain.runs.run import Outcome, Run, Status
-from app.supervise.attempt_facts import Facts
+from app.supervise.attempt_evidence import AttemptEvidence
 from app.supervise.session import End, end_event_fields
 from app.supervise.worker.lease_scope import LeaseScope
 
@@ -31,20 +31,20 @@ class AttemptEnd:
         self._lease, self._context, self._log = lease, lease.context, lease.log
         self._remove = remove
 
-    def write(self, run: Run, end: End, facts: Facts) -> bool:
+    def write(self, run: Run, end: End, evidence: AttemptEvidence) -> bool:
         """End the run (True), or queue its next attempt where that is the rule (False).
 
         What is kept of the log must fit into one chunk. Raises: Fenced.
         """
-        if self._may_go_on(run, end) and self._queue_again(facts.of(run), end.outcome):
+        if self._may_go_on(run, end) and self._queue_again(evidence.of(run), end.outcome):
             return False
-        self._lease.call_store(lambda: self._finish(run, end, facts))
+        self._lease.call_store(lambda: self._finish(run, end, evidence))
         return True
 
-    def _finish(self, before: Run, end: End, facts: Facts) -> None:
+    def _finish(self, before: Run, end: End, evidence: AttemptEvidence) -> None:
         with self._log.holding_archive():
             now = self._lease.now()
-            after = facts.of(transition(before, Step.END, now, outcome=end.outcome))
+            after = evidence.of(transition(before, Step.END, now, outcome=end.outcome))
             entry = self._log.compose(now, Kind.END, end_event_fields(end, self._log.top.offset))
             self._context.store.runs.finish(before, after, *self._log.last_chunk(entry))
         self._log.ended(entry)
@@ -116,4 +116,4 @@ def began_after(remove: Callable[[], bool]) -> bool:
         return remove()
     except LauncherUnavailable as error:
         # Where programs wait for the word to start, that it was not given is enough. Elsewhere the error says so.
-        return bool(error.facts.get("may_have_begun"))
+        return bool(error.extensions.get("may_have_begun"))

@@ -68,7 +68,7 @@ class Dialogue:
         run = self._run
         return self._lease.call_store(lambda: self._context.store.questions.get(question_id(run.id, run.attempt, number)))
 
-    def carry(self) -> None:
+    def deliver(self) -> None:
         """Send the agent what people answered and sent."""
         run = self._run
         if self.waiting_for:

@@ -65,12 +65,12 @@ class Launching:
 
     def _bear(self, error: LauncherUnavailable) -> None:
         """Return when it should be tried again. Raises: NotLaunched."""
-        waits = bool(error.facts.get("waits"))
+        waits = bool(error.extensions.get("waits"))
         if self._overdue() if waits else time.monotonic() > self._give_up_at:
             raise NotLaunched(_outcome(error, Reason.LAUNCH_FAILED)) from error
         self._hold_up(error.detail)
         if waits:
-            self._tell(error)
+            self._report(error)
             self._look_for_cancellation()
 
     def _overdue(self) -> bool:
@@ -78,7 +78,7 @@ class Launching:
         deadline_at = self._run.queue_deadline_at
         return deadline_at is not None and self._lease.now() > deadline_at
 
-    def _tell(self, error: LauncherUnavailable) -> None:
+    def _report(self, error: LauncherUnavailable) -> None:
         """Tell watchers, once, what the run waits for."""
         if not self._quota_told:
             self._quota_told = True
@@ -93,5 +93,5 @@ class Launching:
 
 
 def _outcome(error: PodwireError, reason: Reason) -> Outcome:
-    named = str(error.facts.get("reason") or "")
+    named = str(error.extensions.get("reason") or "")
     return Outcome(Status.FAILED, Reason(named) if named in list(Reason) else reason, error.detail)

@@ -18,7 +18,7 @@ from app.domain.runs.question import Asked, Question, QuestionKind, QuestionStat
 from app.domain.runs.run import Outcome, Reason, Run, Status
 from app.domain.runs.spec import RunSpec
 from app.domain.runs.usage import Use
-from app.supervise.attempt_facts import Facts, use_of
+from app.supervise.attempt_evidence import AttemptEvidence, use_of
 
 KILL_AGAIN_S = 2.0
 GIVE_UP_AFTER_KILL_S = 20.0
@@ -77,8 +77,8 @@ class Acknowledged:
 
 
 @dataclass(frozen=True, slots=True)
-class NewFacts:
-    """Something was learnt about the attempt: what it uses now, for everyone to see, or (None) more evidence, to be stored."""
+class AttemptUpdate:
+    """Something was changed about the attempt: what it uses now, for everyone to see, or (None) more evidence, to be stored."""
 
     use: Use | None = None
 
@@ -106,22 +106,22 @@ class End:
     left_nothing: bool = False
 
 
-Action = WriteEvent | AskQuestion | AnnounceAnswer | SendCommand | ChangeStatus | Acknowledged | NewFacts | HeldUp | End
+Action = WriteEvent | AskQuestion | AnnounceAnswer | SendCommand | ChangeStatus | Acknowledged | AttemptUpdate | HeldUp | End
 
 
 class Session:
     """What one supervisor knows of its attempt. `offset` is the run's output so far, in bytes."""
 
-    def __init__(self, run: Run, offset: int, facts: Facts | None = None) -> None:
+    def __init__(self, run: Run, offset: int, evidence: AttemptEvidence | None = None) -> None:
         """Continue where the log is."""
         self.run = run
-        self.facts = facts or Facts(run)
+        self.evidence = evidence or AttemptEvidence(run)
         self.offset = offset
         self._kills = 0
 
     def record(self, record: Record) -> list[Action]:
         """Take one message of the agent, or of the link."""
-        learnt = self.facts.hear(record, self.offset)
+        changed = self.evidence.observe(record, self.offset)
         if record.kind in (Wire.STDOUT, Wire.STDERR):
             return [self._output(record)]
         body = json.loads(record.payload)
@@ -140,18 +140,18 @@ class Session:
             return [Acknowledged(str(body["id"]))] if body.get("ok", True) else []
         if record.kind == Wire.USE:
             use = use_of(record, self.run)
-            return [NewFacts(use)] if use else []
-        if record.kind in (Wire.FACTS, Wire.HELD):
-            return self._of_link(record, body, learnt)
+            return [AttemptUpdate(use)] if use else []
+        if record.kind in (Wire.EVIDENCE, Wire.HELD):
+            return self._link_record(record, body, changed)
         if record.kind == Wire.EXIT:
             return [self._end(body)]
         return []
 
-    def _of_link(self, record: Record, body: dict[str, str | None], learnt: bool) -> list[Action]:
+    def _link_record(self, record: Record, body: dict[str, str | None], changed: bool) -> list[Action]:
         starting = self.run.status is Status.STARTING
-        if record.kind == Wire.FACTS:
+        if record.kind == Wire.EVIDENCE:
             # Until the program has started, its START is still to be saved, and carries this.
-            return [NewFacts()] if learnt and not starting else []
+            return [AttemptUpdate()] if changed and not starting else []
         return [HeldUp(body["why"])] if starting and body["why"] != self.run.held_up else []
 
     def _end(self, body: dict[str, object]) -> End:

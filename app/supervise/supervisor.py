@@ -11,16 +11,16 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import AttemptGone, Fenced, LauncherUnavailable, LinkLost, PodwireError
 from app.domain.ports import Attempt, Link
 from app.domain.reconcile import leaves_remains
 from app.domain.runs.events import Kind
 from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Reason, Run, Status
+from app.supervise.agent_link import AgentLink
 from app.supervise.artefact_upload import ArtefactUpload
 from app.supervise.attempt_end import AttemptEnd, began_after
-from app.supervise.attempt_facts import RECALLED_EVENTS, Facts
+from app.supervise.attempt_evidence import RECALLED_EVENTS, AttemptEvidence
 from app.supervise.dialogue import Dialogue
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.log.run_log import RunLog
@@ -29,10 +29,10 @@ from app.supervise.session import (
     Action,
     AnnounceAnswer,
     AskQuestion,
+    AttemptUpdate,
     ChangeStatus,
     End,
     HeldUp,
-    NewFacts,
     SendCommand,
     Session,
     WriteEvent,
@@ -43,9 +43,8 @@ from app.supervise.worker.worker_context import WorkerContext
 logger = logging.getLogger(__name__)
 
 CHECK_ROW_EVERY_S = 2.0
-HEARS_WITHIN_S = 2.0
+READ_WITHIN_S = 2.0
 STAY_S = 1.0
-SILENCE_S = 20.0
 MAX_KEPT_BYTES = 8 * 1024 * 1024
 
 
@@ -60,13 +59,12 @@ class Supervisor:
         """Continue the run where its log is."""
         self._context, self._log = context, log
         self._lease = LeaseScope(context, run, log)
-        self._session = Session(run, log.top.offset, Facts(run, context.lease_s))
+        self._session = Session(run, log.top.offset, AttemptEvidence(run, context.lease_s))
         self._attempt_end = AttemptEnd(self._lease, lambda: began_after(lambda: context.launcher.remove(self._attempt)))
-        self._dialogue = Dialogue(self._lease, run, self._send)
+        self._agent = AgentLink(self._connect)
+        self._dialogue = Dialogue(self._lease, run, self._agent.send)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
-        self._link: Link | None = None
-        self._sent_at: dict[str, float] = {}
-        self._check_row_at = self._publish_at = self._heard_at = 0.0
+        self._check_row_at = self._publish_at = 0.0
         self._began_at = time.monotonic()
         self._ended = False
         # The last event of the attempts before this one.
@@ -75,8 +73,7 @@ class Supervisor:
     def wake(self) -> None:
         """Look at the run's row now."""
         self._lease.woken.set()
-        if link := self._link:
-            link.wake()
+        self._agent.wake()
 
     def follow(self) -> None:
         """Go on until the run has ended. Raises: Drained, Parked, Fenced."""
@@ -92,7 +89,7 @@ class Supervisor:
                     self._publish_events()
                     self._park_if_crowded()
             finally:
-                self._drop_link()
+                self._agent.close()
 
     def give_up(self) -> None:
         """End the run because of a fault of ours, whatever state it is in. Raises: Fenced."""
@@ -127,7 +124,7 @@ class Supervisor:
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle, held_up=None)
         self._lease.call_store(
-            lambda: self._context.store.attempts.set_handle(run.id, run.token, handle, self._session.facts.evidence)
+            lambda: self._context.store.attempts.set_handle(run.id, run.token, handle, self._session.evidence.evidence)
         )
 
     def _end_before_start(self, end: End) -> None:
@@ -148,39 +145,27 @@ class Supervisor:
     def _perform_records(self) -> None:
         """Read what the agent says and do what follows from it."""
         try:
-            link = self._connected()
-            records = link.read(0.0 if self._lease.woken.is_set() else max(0.0, self._check_row_at - time.monotonic()))
+            self._agent.open()
+            records = self._agent.read(0.0 if self._lease.woken.is_set() else max(0.0, self._check_row_at - time.monotonic()))
         except AttemptGone:
             return self._perform([self._session.lost()])
         except LinkLost as error:
             logger.info("run %s: link lost: %s", self._session.run.id, error)
-            return self._drop_link()
+            return None
         except LauncherUnavailable as error:
             logger.info("run %s: agent not reached yet: %s", self._session.run.id, error)
             return self._lease.pause(RETRY_S)
-        if records:
-            self._heard_at = time.monotonic()
-        elif time.monotonic() > self._heard_at + SILENCE_S:
-            return self._drop_link()
         for record in records:
             self._perform(self._session.record(record))
             if self._ended:
                 return
 
-    def _connected(self) -> Link:
-        if self._link is None:
-            if self._session.run.status is Status.STARTING:
-                self._hold_up(None)  # what another link said; this one says what is so now
-            self._link = self._context.launcher.connect(self._attempt, self._log.top.spool, self._on_start)
-            self._sent_at.clear()
-            self._check_row_at = 0.0
-            self._heard_at = time.monotonic()
-        return self._link
-
-    def _drop_link(self) -> None:
-        link, self._link = self._link, None
-        if link:
-            link.close()
+    def _connect(self) -> Link:
+        if self._session.run.status is Status.STARTING:
+            self._hold_up(None)  # what another link said; this one says what is so now
+        link = self._context.launcher.connect(self._attempt, self._log.top.spool, self._on_start)
+        self._check_row_at = 0.0
+        return link
 
     def _publish_events(self) -> None:
         """Pass events on to the live log; hold the agent back while SQL takes nothing."""
@@ -196,7 +181,7 @@ class Supervisor:
 
     def _park_if_crowded(self) -> None:
         run = self._session.run
-        if run.status is not Status.WAITING or time.monotonic() < self._began_at + STAY_S or self._link is None:
+        if run.status is not Status.WAITING or time.monotonic() < self._began_at + STAY_S or not self._agent.is_open:
             return
         if not self._context.leases.makes_room(run.id, run.token):
             return
@@ -229,18 +214,7 @@ class Supervisor:
         self._perform(self._session.watch(row, self._lease.now()))
         if self._ended:
             return
-        self._dialogue.carry()
-
-    def _send(self, kind: Wire, body: dict[str, object]) -> None:
-        """Send a command unless this link carried it a moment ago; it is sent again until the agent acknowledges it."""
-        key = str(body["id"])
-        if self._link is None or time.monotonic() < self._sent_at.get(key, 0.0) + 3 * CHECK_ROW_EVERY_S:
-            return
-        try:
-            self._link.send(kind, body)
-            self._sent_at[key] = time.monotonic()
-        except LinkLost:
-            self._drop_link()
+        self._dialogue.deliver()
 
     # --- what the session decides
 
@@ -250,7 +224,7 @@ class Supervisor:
                 case WriteEvent(kind, fields, at, spool, size):
                     self._log.add(at, kind, fields, spool=spool, size=size)
                 case SendCommand(kind=command, body=body):
-                    self._send(command, body)
+                    self._agent.send(command, body)
                 case ChangeStatus(step, reason):
                     self._move(step, reason)
                 case AskQuestion():
@@ -259,14 +233,14 @@ class Supervisor:
                     self._announce(action)
                 case Acknowledged(command_id):
                     self._acknowledged(command_id)
-                case NewFacts() | HeldUp():
-                    self._learn(action)
+                case AttemptUpdate() | HeldUp():
+                    self._apply_update(action)
                 case End():
                     self._end(action)
 
     def _move(self, step: Step, reason: Reason | None) -> None:
         before = self._session.run
-        after = self._session.facts.of(transition(before, step, self._lease.now(), reason=reason))
+        after = self._session.evidence.of(transition(before, step, self._lease.now(), reason=reason))
         self._session.run = self._lease.call_store(lambda: self._context.store.runs.save(before, after))
         if step is Step.STOP:
             fields: dict[str, object] = {"status": Status.STOPPING.value, "attempt": after.attempt}
@@ -290,14 +264,14 @@ class Supervisor:
     def _wait_or_go_on(self) -> None:
         self._perform(self._session.waits(len(self._dialogue.waiting_for)))
 
-    def _learn(self, learnt: NewFacts | HeldUp) -> None:
-        run, facts = self._session.run, self._session.facts
-        if isinstance(learnt, HeldUp):
-            return self._hold_up(learnt.why)
-        if learnt.use is not None:
-            return self._context.uses.put(run.id, learnt.use)
-        self._session.run = facts.of(run)
-        self._lease.call_store(lambda: self._context.store.attempts.set_evidence(run, facts.evidence))
+    def _apply_update(self, update: AttemptUpdate | HeldUp) -> None:
+        run, evidence = self._session.run, self._session.evidence
+        if isinstance(update, HeldUp):
+            return self._hold_up(update.why)
+        if update.use is not None:
+            return self._context.uses.put(run.id, update.use)
+        self._session.run = evidence.of(run)
+        self._lease.call_store(lambda: self._context.store.attempts.set_evidence(run, evidence.evidence))
 
     def _hold_up(self, why: str | None) -> None:
         """Keep what the start waits for, for everyone to see."""
@@ -306,10 +280,10 @@ class Supervisor:
             self._lease.call_store(lambda: self._context.store.attempts.hold_up(run, why))
             self._session.run = replace(run, held_up=why)
 
-    def _recall_facts(self) -> None:
-        facts, run = self._session.facts, self._session.run
-        if facts.lacks(self._log.top.offset):
-            facts.recall(self._lease.call_store(lambda: self._context.store.log.read(run.id, self._before, RECALLED_EVENTS)))
+    def _recall_evidence(self) -> None:
+        evidence, run = self._session.evidence, self._session.run
+        if evidence.lacks(self._log.top.offset):
+            evidence.recall(self._lease.call_store(lambda: self._context.store.log.read(run.id, self._before, RECALLED_EVENTS)))
 
     # --- the end
 
@@ -317,14 +291,14 @@ class Supervisor:
         """Write the end of the attempt; then tidy up."""
         while self._lease.call_store(self._log.archive):
             pass
-        self._recall_facts()
+        self._recall_evidence()
         self._keep_artefacts(end.left_nothing)
         with self._context.tracer.part("end", self._session.run) as part:
             part.note(status=end.outcome.status.value, reason=end.outcome.reason.value)
-            over = self._attempt_end.write(self._session.run, end, self._session.facts)
+            over = self._attempt_end.write(self._session.run, end, self._session.evidence)
         self._ended = True
         kept = over and self._context.keep_failed_s > 0 and leaves_remains(end.outcome)
-        self._dismiss(hears_within_s=HEARS_WITHIN_S if kept else 0.0)
+        self._agent.finish(run_id=self._session.run.id, read_within_s=READ_WITHIN_S if kept else 0.0)
         if not kept:
             self._remove()
         self._context.on_release()
@@ -334,19 +308,6 @@ class Supervisor:
         if artefact_storage is not None and run.started_at is not None:
             with self._context.tracer.part("keep", run):
                 ArtefactUpload(self._lease, artefact_storage, run, self._attempt).keep(nothing=nothing)
-
-    def _dismiss(self, hears_within_s: float) -> None:
-        """Tell the agent that it is done with; where nobody removes it, see that it has heard."""
-        until = time.monotonic() + hears_within_s
-        try:
-            if self._link:
-                self._link.send(Wire.FINISH, {"id": "finish"})
-            # A link that is closed with unread records may take its last word back.
-            while self._link and time.monotonic() < until:
-                if any(record.kind == Wire.ACK and b'"finish"' in record.payload for record in self._link.read(hears_within_s)):
-                    return
-        except (LinkLost, AttemptGone):
-            logger.debug("run %s: agent left by itself", self._session.run.id)
 
     def _remove(self) -> None:
         try:

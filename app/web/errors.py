@@ -44,18 +44,18 @@ def register(app: Flask) -> None:
 
 
 def fields_of(error: PodwireError) -> dict[str, object]:
-    """Return what a program may read of an error, on HTTP and on a stream: code, message, the fields at fault and the facts."""
+    """Return what a program may read of an error, on HTTP and on a stream: code, message, fields at fault and extensions."""
     fields: dict[str, object] = {"code": error.code, "message": error.detail}
     if isinstance(error, InvalidInput):
         fields["errors"] = [{"field": fault.field, "message": fault.message} for fault in error.errors]
-    return {**error.facts, **fields}
+    return {**error.extensions, **fields}
 
 
-def problem(status: int, code: str, detail: str, **facts: object) -> Response:
+def problem(status: int, code: str, detail: str, **extensions: object) -> Response:
     """Return the problem document."""
     context().services.store.counters.note(REFUSALS.count(code))
     title = _TITLES.get(code) or code.replace("_", " ").capitalize()
-    body = {**facts, "type": f"urn:podwire:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
+    body = {**extensions, "type": f"urn:podwire:error:{code}", "title": title, "status": status, "detail": detail, "code": code}
     return Response(json.dumps(body), status, mimetype="application/problem+json")
 
 
@@ -64,12 +64,12 @@ def _of_ours(error: PodwireError) -> Response:
         # Ours says what it means to people; only the driver's, in its first line, says what to look at.
         cause = str(error.__cause__ or "").partition("\n")[0]
         logger.warning("answered %s: %s%s", error.code, error.detail, f" ({cause})" if cause else "")
-    facts = {name: value for name, value in fields_of(error).items() if name not in ("code", "message")}
+    extensions = {name: value for name, value in fields_of(error).items() if name not in ("code", "message")}
     if error.retryable:
-        facts.setdefault("retry_after_s", RETRY_AFTER_S)
-    response = problem(error.status, error.code, error.detail, **facts)
-    if "retry_after_s" in facts:
-        response.headers["Retry-After"] = str(facts["retry_after_s"])
+        extensions.setdefault("retry_after_s", RETRY_AFTER_S)
+    response = problem(error.status, error.code, error.detail, **extensions)
+    if "retry_after_s" in extensions:
+        response.headers["Retry-After"] = str(extensions["retry_after_s"])
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="podwire"'
     return response

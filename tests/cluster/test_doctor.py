@@ -56,7 +56,7 @@ def test_all_is_well(api: KubeApi, shape: Shape, nothing_left: None) -> None:
     assert set(states(found).values()) == {"ok"}, found
     assert {"probe", "probe python", "probe bash", "probe sh", "quota", "limits", "podsecurity", "permissions"} < set(found)
     for phase in ("created", "agent", "started", "ended", "removed"):
-        assert phase in found["probe python"].says
+        assert phase in found["probe python"].detail
 
 
 def test_the_documented_rights_are_enough(api: KubeApi, shape: Shape, namespace: str, tmp_path: Path, nothing_left: None) -> None:
@@ -94,7 +94,7 @@ def test_a_full_quota(api: KubeApi, shape: Shape, namespace: str) -> None:
         launched(launcher, bash("sleep 60", **SMALL))
         wait_for(lambda: api.call("GET", f"{quotas}/full")["status"]["used"]["pods"] == "1")
         found = examined(api, shape)
-        assert (found["quota"].state, "1 of 1 pods in use" in found["quota"].says) == (State.WARNING, True), found
+        assert (found["quota"].state, "1 of 1 pods in use" in found["quota"].detail) == (State.WARNING, True), found
         assert not [finding for finding in found.values() if finding.state is State.FAILED]
     finally:
         clear(launcher)
@@ -115,7 +115,7 @@ def test_an_image_that_cannot_be_had(api: KubeApi, shape: Shape, monkeypatch: py
         api, replace(shape, images={**shape.images, "python": "localhost/no-such-image:1"}, languages={"python": ("python3",)})
     )
     assert found["probe"].state is State.OK
-    assert (found["probe python"].state, "no-such-image" in found["probe python"].says) == (State.FAILED, True), found
+    assert (found["probe python"].state, "no-such-image" in found["probe python"].detail) == (State.FAILED, True), found
     assert "PODWIRE_KUBE_IMAGES names localhost/no-such-image:1" in found["probe python"].advice
 
 
@@ -128,7 +128,7 @@ def test_an_agent_image_that_cannot_be_had(
         State.FAILED,
         True,
     ), found
-    assert "see probe" in found["probe python"].says
+    assert "see probe" in found["probe python"].detail
 
 
 def test_pods_that_run_as_root(api: KubeApi, shape: Shape, caplog: pytest.LogCaptureFixture) -> None:

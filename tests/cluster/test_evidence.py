@@ -42,7 +42,7 @@ def test_a_link_tells_readings_and_facts(launcher: KubernetesLauncher, shape: Sh
     uses = [json.loads(each.payload) for each in follower.messages if each.kind == Kind.USE]
     assert any(60 * MIB < use["memory_bytes"] <= use["peak_memory_bytes"] <= 128 * MIB for use in uses)
     assert 60 * MIB < int(str(end["peak_memory_bytes"])) < 128 * MIB
-    facts = [json.loads(each.payload) for each in follower.messages if each.kind == Kind.FACTS]
+    facts = [json.loads(each.payload) for each in follower.messages if each.kind == Kind.EVIDENCE]
     assert {"node", "created", "scheduled", "image"} <= facts[-1].keys()
     assert len(facts) <= 5 and all(each.position == 0 for each in follower.messages)
 

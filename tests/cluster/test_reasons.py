@@ -92,7 +92,7 @@ def kill_task(container: str) -> None:
 def test_what_the_api_server_finds_wrong_is_the_specs_fault(launcher: KubernetesLauncher) -> None:
     with pytest.raises(LaunchRefused, match="does not accept") as refused:
         launcher.launch(attempt(command=("true",), env={"\u00e9": "x"}, **SMALL))
-    assert refused.value.facts["reason"] == "InvalidSpec"
+    assert refused.value.extensions["reason"] == "InvalidSpec"
     assert launcher.present() == []
 
 
@@ -104,7 +104,7 @@ def test_what_the_namespace_forbids_is_the_administrators_fault(
     for launcher, words in ((root, "PodSecurity"), (stranger, "cannot create resource")):
         with pytest.raises(LaunchRefused, match="tell the administrator") as refused:
             launcher.launch(bash("true", **SMALL))
-        assert refused.value.facts["reason"] == "LaunchFailed"
+        assert refused.value.extensions["reason"] == "LaunchFailed"
         assert words in refused.value.detail or "cannot get resource" in refused.value.detail
     assert KubernetesLauncher(api, shape).present() == []
 

@@ -12,7 +12,7 @@ from app.domain.runs.lifecycle import Step, transition
 from app.domain.runs.run import Outcome, Progress, Reason, Status
 
 CLAIM = Evidence(1, dispatched=2.0, claimed=3.25)
-PLACE = CLAIM.learn(node="node1", image="docker.io/library/python@sha256:aa", created=3.0)
+PLACE = CLAIM.with_added(node="node1", image="docker.io/library/python@sha256:aa", created=3.0)
 
 
 def test_evidence_is_kept_on_the_way_to_the_end(house, other_house):
@@ -22,12 +22,12 @@ def test_evidence_is_kept_on_the_way_to_the_end(house, other_house):
     assert house.store.attempts.set_handle(run.id, run.token, "uid").evidence == CLAIM, "none is not an erasure"
     started = house.store.runs.save(run, replace(transition(run, Step.START, 5.0), evidence=PLACE))
     assert started.evidence == PLACE
-    known = PLACE.learn(started=4.5)
+    known = PLACE.with_added(started=4.5)
     assert house.store.attempts.set_evidence(started, known).evidence == known
     outcome = Outcome(Status.SUCCEEDED, Reason.COMPLETED, "Done.")
-    ended = replace(transition(started, Step.END, 9.0, outcome=outcome), evidence=known.learn(exited=8.5))
+    ended = replace(transition(started, Step.END, 9.0, outcome=outcome), evidence=known.with_added(exited=8.5))
     house.store.runs.finish(started, ended, None, Progress())
-    assert other_house.store.runs.get(run.id).evidence == known.learn(exited=8.5)
+    assert other_house.store.runs.get(run.id).evidence == known.with_added(exited=8.5)
 
 
 def test_a_step_that_knows_no_more_leaves_what_is_there(house):
@@ -54,14 +54,14 @@ def test_what_comes_to_light_after_the_end_is_added(house, other_house):
     ended = transition(run, Step.END, 9.0, outcome=Outcome(Status.FAILED, Reason.LAUNCH_FAILED, "No."))
     house.store.runs.finish(run, ended, None, Progress())
     for each in (house, other_house, house):
-        each.store.attempts.learn(run.id, 1, {"node": "node1", "image": "i@sha256:aa", "claimed": 99.0})
-    assert house.store.runs.get(run.id).evidence == CLAIM.learn(node="node1", image="i@sha256:aa")
-    house.store.attempts.learn(run.id, 2, {"node": "node2", "pulled": 5.0})
-    house.store.attempts.learn("r" + "a" * 19, 1, {"node": "node2"})
+        each.store.attempts.add_evidence(run.id, 1, {"node": "node1", "image": "i@sha256:aa", "claimed": 99.0})
+    assert house.store.runs.get(run.id).evidence == CLAIM.with_added(node="node1", image="i@sha256:aa")
+    house.store.attempts.add_evidence(run.id, 2, {"node": "node2", "pulled": 5.0})
+    house.store.attempts.add_evidence("r" + "a" * 19, 1, {"node": "node2"})
     assert house.store.runs.get(run.id).evidence.pulled is None
 
 
 def test_a_run_of_which_nothing_was_known_learns_too(house):
     run = house.claimed()
-    house.store.attempts.learn(run.id, 1, {"image": "i@sha256:aa"})
+    house.store.attempts.add_evidence(run.id, 1, {"image": "i@sha256:aa"})
     assert house.store.runs.get(run.id).evidence == Evidence(1, image="i@sha256:aa")

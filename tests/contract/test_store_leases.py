@@ -113,11 +113,11 @@ def test_the_first_request_to_cancel_stays(house):
 def test_of_many_ticks_at_once_one_has_the_turn(house, other_house, at_once):
     for _ in range(3):
         turns = at_once(
-            *(lambda h=h, n=n: h.store.ticks.take("sweep", f"p{n}", 60.0) for n, h in enumerate((house, other_house) * 4))
+            *(lambda h=h, n=n: h.store.ticks.acquire("sweep", f"p{n}", 60.0) for n, h in enumerate((house, other_house) * 4))
         )
         assert turns.count(True) <= 1
-    assert house.store.ticks.take("sweep", "p1", 60.0) is False, "the turn is over only after its time"
-    assert house.store.ticks.take("other", "p1", -1.0) and house.store.ticks.take("other", "p2", 60.0)
+    assert house.store.ticks.acquire("sweep", "p1", 60.0) is False, "the turn is over only after its time"
+    assert house.store.ticks.acquire("other", "p1", -1.0) and house.store.ticks.acquire("other", "p2", 60.0)
 
 
 @pytest.mark.trap("Q9")

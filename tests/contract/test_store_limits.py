@@ -50,8 +50,8 @@ def test_fifty_submits_at_once_over_two_processes_accept_exactly_a_limit_set_at_
     refused = [r for r in results if isinstance(r, LimitReached | QueueFull)]
     assert len([r for r in results if isinstance(r, Run)]) == 17 and len(refused) == len(pairs) - 17, results
     assert {r.code for r in refused} == {code}
-    assert {(r.facts["limit"], r.facts["current"]) for r in refused} == {(17, 17)}
-    assert all(r.facts["retry_after_s"] > 0 for r in refused)
+    assert {(r.extensions["limit"], r.extensions["current"]) for r in refused} == {(17, 17)}
+    assert all(r.extensions["retry_after_s"] > 0 for r in refused)
     assert counted(house, "group:red") == (17, 0, 0)
     limit(house, scope, **{field: 18})
     submit(other_house, house.ann)
@@ -107,7 +107,7 @@ def test_so_many_of_a_label_may_not_have_ended_whoever_submits_them(house, other
     results = at_once(*(lambda h=h, owner=owner: submit(h, owner, **NIGHTLY) for h, owner in pairs))
     refused = [each for each in results if isinstance(each, LimitReached)]
     assert (len(refused), len([each for each in results if isinstance(each, Run)])) == (16, 4), "one was there before the limit"
-    assert {(each.facts["scope"], each.facts["limit"], each.facts["current"]) for each in refused} == {
+    assert {(each.extensions["scope"], each.extensions["limit"], each.extensions["current"]) for each in refused} == {
         ("label:kind=nightly", 5, 5)
     }
     assert counted(house, "label:kind=nightly") == (5, 0, 0)

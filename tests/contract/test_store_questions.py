@@ -41,7 +41,7 @@ def test_asking_again_finds_the_same_question_and_the_count_is_capped(house, oth
     house.store.questions.ask(run.id, run.token, 1, Asked(2, "Again?"), 2)
     with pytest.raises(LimitReached) as limit:
         house.store.questions.ask(run.id, run.token, 1, Asked(3, "And again?"), 2)
-    assert limit.value.facts == {"limit": 2, "current": 2}
+    assert limit.value.extensions == {"limit": 2, "current": 2}
     assert [q.asked.number for q in house.store.questions.of_run(run.id)] == [1, 2]
     with pytest.raises(Fenced):
         house.store.questions.ask(run.id, run.token - 1, 1, Asked(4, "Late?"), 10)
@@ -63,7 +63,7 @@ def test_of_twenty_answers_at_once_one_wins_and_all_hear_the_same(house, other_h
         if value == accepted.value:
             assert result == accepted
         else:
-            assert isinstance(result, AlreadyAnswered) and result.facts == {"accepted": accepted.value}
+            assert isinstance(result, AlreadyAnswered) and result.extensions == {"accepted": accepted.value}
 
 
 @pytest.mark.trap("Q3")
@@ -183,4 +183,4 @@ def test_a_secret_is_forgotten_once_delivered_and_still_recognised(house, engine
     assert house.store.questions.answer(question.id, house.ann, secret, None).state is QuestionState.ANSWERED
     with pytest.raises(AlreadyAnswered) as other:
         house.store.questions.answer(question.id, house.ann, "wrong", None)
-    assert other.value.facts == {"accepted": None}
+    assert other.value.extensions == {"accepted": None}

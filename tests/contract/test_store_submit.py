@@ -99,7 +99,7 @@ def test_fifty_submits_at_once_over_two_processes_accept_exactly_the_limit(house
     refused = [r for r in results if isinstance(r, LimitReached)]
     assert (len(accepted), len(refused)) == (20, 30), results
     assert house.counts() == ((20, 0, 0), (20, 0, 0))
-    assert refused[0].facts["limit"] == 20 and refused[0].facts["current"] == 20
+    assert refused[0].extensions["limit"] == 20 and refused[0].extensions["current"] == 20
     assert len({r.sequence for r in accepted}) == 20
 
 
@@ -113,7 +113,7 @@ def test_one_owner_s_limit_is_not_another_s_and_the_queue_has_its_own(house):
     tight.queued(house.bob)
     with pytest.raises(QueueFull) as full:
         tight.queued(house.root)
-    assert full.value.facts == {"limit": 2, "current": 2, "retry_after_s": 30}
+    assert full.value.extensions == {"limit": 2, "current": 2, "retry_after_s": 30}
     assert house.store.counts.of_owner(house.root.id)[0].pending == 0, "a refused run is not counted"
     tight.ended(first, Status.CANCELLED)
     tight.queued()

@@ -135,7 +135,7 @@ def test_failed_attempts_are_counted_per_scope_over_replicas(users: UserStore, e
     for store in (users, replica):
         with pytest.raises(TooManyAttempts) as refused:
             store.check_attempts("address:10.0.0.1")
-        wait = refused.value.facts["retry_after_s"]
+        wait = refused.value.extensions["retry_after_s"]
         assert isinstance(wait, int) and 0 < wait <= 300
     users.check_attempts("address:10.0.0.2")
     with begin(engine) as connection:

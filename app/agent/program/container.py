@@ -52,19 +52,19 @@ class ContainerProgram:
         self.commands: dict[int, Obey] = {
             Kind.FILE: self._put_file,
             Kind.START: self._start,
-            Kind.EXITED: self._take_exit,
+            Kind.EXITED: self._on_exit_command,
             Kind.NOTE: self._note,
-            Kind.LEAVING: self._take_reason,
+            Kind.LEAVING: self._on_reason_command,
         }
         self._layout = layout
         self._notes = b""
-        self._last_words = ""
+        self._last_line = ""
         # Whether a supervisor let the program go, its container waits for the word, it has the word, it has started.
         self._let_go = self._here = self._sent_off = self.running = False
         self._leaving = False
         self._use: ContainerUsage | None = None
         self._fault = ""
-        self._own_word: dict[str, object] | None = None
+        self._own_end: dict[str, object] | None = None
         self._why: dict[str, object] = {}
         self._hold_until = float("inf")
 
@@ -83,7 +83,7 @@ class ContainerProgram:
         if self._loop.finished or not self._sent_off:
             self._loop.leave()
         elif not self._loop.ended:
-            self._layout.say("TERM")
+            self._layout.send_word("TERM")
         os.write(self.bell, b".")
 
     def _put_file(self, body: dict[str, object]) -> str | None:
@@ -103,9 +103,9 @@ class ContainerProgram:
         """Give the program's container the word to start, once it is there to hear it: until then, the program can be stopped."""
         if self._let_go and self._here and not self._sent_off and not self._loop.settled and not self._leaving:
             self._sent_off = True
-            self._layout.say("start")
+            self._layout.send_word("start")
 
-    def position_facts(self) -> dict[str, object]:
+    def heartbeat_fields(self) -> dict[str, object]:
         """Return whether the program waits for START, and whether it has started."""
         return {"waits": not self._let_go and not self._loop.settled, "started": self.running or self._loop.ended}
 
@@ -123,9 +123,9 @@ class ContainerProgram:
             return
         *lines, self._notes = self._notes[-MAX_NOTE_BYTES:].split(b"\n")
         for line in lines:
-            self._take_note(line.decode(errors="replace"))
+            self._on_note(line.decode(errors="replace"))
 
-    def _take_note(self, line: str) -> None:
+    def _on_note(self, line: str) -> None:
         word, _, rest = line.partition(" ")
         if word == "here" and not self._here:
             self._here = True
@@ -135,20 +135,20 @@ class ContainerProgram:
             self._layout.let_streams_end()
             self._loop.started(1)
         elif word == "use":
-            self._take_usage(_usage(rest))
+            self._on_usage(_usage(rest))
         elif word in ("missing", "denied"):
             self._fault = word
             self._settle({"exit_code": 127 if word == "missing" else 126, "signal": None, "launch_error": self._sentence()})
         elif word == "end" and rest.isdigit():
-            self._take_end(int(rest))
+            self._on_end(int(rest))
         elif line and self.running:
-            self._last_words = line
+            self._last_line = line
 
     def measure(self) -> None:
         """Ask the program's first process, which answers with a note."""
-        self._layout.say("use")
+        self._layout.send_word("use")
 
-    def _take_usage(self, use: ContainerUsage | None) -> None:
+    def _on_usage(self, use: ContainerUsage | None) -> None:
         if use is not None and not self._loop.ended:
             self._use = use
             self._loop.report(use.reading)
@@ -158,37 +158,37 @@ class ContainerProgram:
         fault = "was not found" if self._fault == "missing" else "is not executable"
         return f"The command {command!r} {fault}."
 
-    def _take_end(self, status: int) -> None:
+    def _on_end(self, status: int) -> None:
         # The shell prints something only when a command was killed; a code above 128 alone can be the program's own.
-        killed = status > 128 and self._last_words
+        killed = status > 128 and self._last_line
         end: dict[str, object] = {"exit_code": status, "signal": None, "launch_error": None}
         if killed:
             end |= {"exit_code": None, "signal": signal_name(status - 128)}
         if self._use and self._use.ooms and status != 0:
             end["reason"] = "OOMKilled"
         if self._leaving:
-            self._own_word = {"reason": "PodDeleted", **self._why, **end}
+            self._own_end = {"reason": "PodDeleted", **self._why, **end}
             self._hold_until = time.monotonic() + (0.0 if self._why else HOLD_S)
         else:
             self._settle(end)
 
     # --- the end
 
-    def _take_exit(self, body: dict[str, object]) -> str | None:
+    def _on_exit_command(self, body: dict[str, object]) -> str | None:
         """Take a supervisor's word for how the container ended, unless its first process gave its own before."""
         keys = ("exit_code", "signal", "reason", "message", "began", "hopeless")
         end = {key: body.get(key) for key in keys if body.get(key) is not None}
-        own = self._own_word or {}
+        own = self._own_end or {}
         if not own and not self._loop.settled:
             self._use = None  # the answer to a question asked before the end, which says nothing about the end
         self._settle({"exit_code": None, "signal": None, "launch_error": None, **own, **end})
         return None
 
-    def _take_reason(self, body: dict[str, object]) -> str | None:
+    def _on_reason_command(self, body: dict[str, object]) -> str | None:
         """Take a supervisor's word for why the pod is being taken away; the end goes on for as long as its grace."""
         self._why = {key: body[key] for key in ("reason", "message") if body.get(key)}
-        if self._own_word is not None:
-            self._own_word |= self._why if self._own_word["reason"] == "PodDeleted" else {}
+        if self._own_end is not None:
+            self._own_end |= self._why if self._own_end["reason"] == "PodDeleted" else {}
             self._hold_until = 0.0
         return None
 
@@ -204,8 +204,8 @@ class ContainerProgram:
 
     def tick(self, now: float) -> None:
         """End without the supervisor's reason once its time is over."""
-        if now >= self._hold_until and self._own_word:
-            self._settle(self._own_word)
+        if now >= self._hold_until and self._own_end:
+            self._settle(self._own_end)
 
     def usage(self) -> object:
         """Return what was heard last of the container's use."""
@@ -218,15 +218,15 @@ class ContainerProgram:
     def signal(self, number: int) -> None:
         """Signal the program and all its children; one that has not started never will."""
         if self._sent_off:
-            self._layout.say(signal.Signals(number).name.removeprefix("SIG"))
+            self._layout.send_word(signal.Signals(number).name.removeprefix("SIG"))
         else:
-            self._layout.say("stop")
+            self._layout.send_word("stop")
             self._settle({"exit_code": None, "signal": signal.Signals(number).name, "launch_error": None})
 
     def kill_rest(self) -> None:
         """Kill the program unless it is known that it ended."""
         if self._sent_off and not self._loop.settled:
-            self._layout.say("KILL")
+            self._layout.send_word("KILL")
 
     # --- what a supervisor knows and the pod does not
 

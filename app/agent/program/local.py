@@ -83,7 +83,7 @@ class LocalProgram:
     def tick(self, now: float) -> None:
         """Nothing is ever due."""
 
-    def position_facts(self) -> None:
+    def heartbeat_fields(self) -> None:
         """There is nothing to tell."""
 
     def usage(self) -> object:

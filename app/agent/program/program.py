@@ -93,7 +93,7 @@ class Program(Protocol):
     def tick(self, now: float) -> None:
         """Do what is due."""
 
-    def position_facts(self) -> dict[str, object] | None:
+    def heartbeat_fields(self) -> dict[str, object] | None:
         """Return what a new follower is told beside the spool's position; None where there is nothing to tell."""
 
     def usage(self) -> object:

@@ -42,7 +42,7 @@ class QuestionFiles:
                         found.append(entry.name)
         except OSError:
             return []
-        return [handed for name in sorted(found, key=self._age) if (handed := self._take(name)) is not None]
+        return [handed for name in sorted(found, key=self._age) if (handed := self._claim(name)) is not None]
 
     def _age(self, name: str) -> tuple[int, str]:
         try:
@@ -50,7 +50,7 @@ class QuestionFiles:
         except OSError:
             return (0, name)
 
-    def _take(self, name: str) -> SubmittedRequest | None:
+    def _claim(self, name: str) -> SubmittedRequest | None:
         try:
             data = self._read(name)
             os.unlink(name, dir_fd=self._folder)

@@ -40,7 +40,7 @@ class Kind(IntEnum):
     HEARTBEAT = 128
     ACK = 129
     USE = 130
-    FACTS = 131  # never from an agent: what a link learnt about the place of the attempt
+    EVIDENCE = 131  # never from an agent: what a link found out about the place of the attempt
     HELD = 132  # never from an agent: what the attempt's start waits for, as a link sees it
     ARTEFACT = 133  # these three are of gather.py, on a connection of its own
     CONTENT = 134

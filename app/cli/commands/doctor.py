@@ -57,7 +57,7 @@ def _run(name: str, check: Callable[[], str]) -> bool:
 
 def _show(finding: CheckResult) -> bool:
     """Print the finding and what to do about it; False for a fault."""
-    put(f"{WORDS[finding.state]:8}{finding.name:12} {finding.says}")
+    put(f"{WORDS[finding.state]:8}{finding.name:12} {finding.detail}")
     for line in finding.advice.splitlines():
         put(f"{'':21}{line}")
     return finding.state is not State.FAILED

@@ -32,9 +32,9 @@ class Evidence:
     first_byte: float | None = None
     exited: float | None = None
 
-    def learn(self, **facts: object) -> Evidence:
+    def with_added(self, **found: object) -> Evidence:
         """Return this with the facts added that were not known. What is known stays: it was told when it was fresh."""
-        new = {name: _valid(name, facts[name]) for name in facts.keys() & _NAMES if getattr(self, name) is None}
+        new = {name: _valid(name, found[name]) for name in found.keys() & _NAMES if getattr(self, name) is None}
         return replace(self, **{name: fact for name, fact in new.items() if fact is not None})  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, object]:
@@ -55,7 +55,7 @@ def decode(text: str | None, attempt: int) -> Evidence:
     """Return what is stored of this attempt; what is stored of another one says nothing about it."""
     stored = json.loads(text) if text else {}
     fresh = Evidence(attempt)
-    return fresh.learn(**stored) if stored.get("attempt") == attempt else fresh
+    return fresh.with_added(**stored) if stored.get("attempt") == attempt else fresh
 
 
 def phases(evidence: Evidence, queued: float, ended: float | None) -> dict[str, float]:

@@ -23,7 +23,7 @@ from app.launch.kubernetes.api.pod_watch import PodWatch
 from app.launch.kubernetes.checks.rbac import SEE_DOCTOR
 from app.launch.kubernetes.link.exec_link import Cluster, ExecLink
 from app.launch.kubernetes.link.exec_socket import ExecSocket
-from app.launch.kubernetes.pods.late_facts import LateFacts, Tell, nobody
+from app.launch.kubernetes.pods.late_evidence import LateEvidence, Receiver, ignore
 from app.launch.kubernetes.pods.manifest import (
     DOMAIN,
     GATHER_COMMAND,
@@ -49,10 +49,10 @@ ENDED = ("Failed", "Succeeded")
 class KubernetesLauncher:
     """Runs attempts as pods in one namespace. Thread-safe; any number of processes may do the same at once."""
 
-    def __init__(self, api: KubeApi, shape: Shape, tell_late: Tell = nobody) -> None:
-        """Contact nothing yet. `tell_late` takes facts about attempts that come to light after their removal."""
+    def __init__(self, api: KubeApi, shape: Shape, on_late_evidence: Receiver = ignore) -> None:
+        """Contact nothing yet. `on_late_evidence` takes facts about attempts that come to light after their removal."""
         self._api, self._shape = api, shape
-        self._late = LateFacts(tell_late)
+        self._late = LateEvidence(on_late_evidence)
         self._cluster = Cluster(api, shape, PodWatch(api, shape.namespace, selector(shape), self._late.see))
         self._secrets = PodSecrets(api, shape)
         self._pods = f"/api/v1/namespaces/{shape.namespace}/pods"
@@ -71,7 +71,7 @@ class KubernetesLauncher:
                 return self._launch(attempt, manifest)
             except LaunchRefused as refused:
                 # An API server that has just been started does not know the roles yet, and refuses everybody.
-                if not refused.facts.get("rights") or time.monotonic() > until:
+                if not refused.extensions.get("rights") or time.monotonic() > until:
                     raise
             time.sleep(RIGHTS_EVERY_S)
 
@@ -108,7 +108,7 @@ class KubernetesLauncher:
 
     def _refused(self, attempt: Attempt, failure: ApiFailure) -> PodwireError:
         error = refusal(failure)
-        if error.facts.get("reason") == "LaunchFailed":
+        if error.extensions.get("reason") == "LaunchFailed":
             logger.error("run %s: configuration error: no pod: %s; %s", attempt.run_id, failure, SEE_DOCTOR)
         return error
 

@@ -41,13 +41,13 @@ def limit_words(spec: RunSpec) -> list[str]:
 
 def variables(spec: RunSpec) -> dict[str, str]:
     """Return the environment variables that tell the program its limits."""
-    told = {
+    limits = {
         CPU_LIMIT: millicores(spec.cpu),
         MEMORY_LIMIT: spec.memory_bytes,
         DISK_LIMIT: spec.disk_bytes,
         PIDS_LIMIT: MAX_PROCESSES,
     }
-    return {name: str(value) for name, value in told.items()}
+    return {name: str(value) for name, value in limits.items()}
 
 
 def niceness(spec: RunSpec) -> int:

@@ -25,24 +25,24 @@ SHOWN = 200
 
 @dataclass(frozen=True, slots=True)
 class Dispatched:
-    """How many runs left the queue, and whether the workers could be told of all of them."""
+    """How many runs left the queue, and whether the workers heard of all of them."""
 
     count: int
-    told: bool
+    announced: bool
 
 
 def dispatch(services: Services) -> Dispatched:
     """Start as many queued runs as there are places for, best first. Raises: StoreUnavailable."""
-    count, told = 0, True
+    count, announced = 0, True
     while count < BATCH and (run := _next(services)):
         count += 1
         services.tracer.past("queued", run, run.queued_at, run.dispatched_at or run.queued_at)
-        told = hand_out(services, run) and told
-        if not told:
+        announced = hand_out(services, run) and announced
+        if not announced:
             break
     if count:
         services.nudges.send("*", "queue")
-    return Dispatched(count, told)
+    return Dispatched(count, announced)
 
 
 def _next(services: Services) -> Run | None:

@@ -25,7 +25,7 @@ def set_limits(services: Services, person: Person, scope_text: str, limits: Scop
     check_limits(scope, limits)
     owner_id = _owner_id(services, scope)
     services.store.limits.set(scope, limits, owner_id, person)
-    _tell(services)
+    _announce(services)
 
 
 def clear_limits(services: Services, person: Person, scope_text: str) -> None:
@@ -33,10 +33,10 @@ def clear_limits(services: Services, person: Person, scope_text: str) -> None:
     require_admin(person)
     scope = parse_scope(scope_text)
     services.store.limits.clear(scope, _owner_id(services, scope), person)
-    _tell(services)
+    _announce(services)
 
 
-def _tell(services: Services) -> None:
+def _announce(services: Services) -> None:
     # More may be allowed now, and places and reasons may have changed.
     dispatch(services)
     services.nudges.send("*", "queue")

@@ -76,4 +76,4 @@ def _handed_out(services: Services, submitted: Submitted) -> Submitted:
     except StoreUnavailable as error:
         logger.warning("run %s: accepted, but not handed out yet: %s", submitted.run.id, error)
         return submitted
-    return replace(submitted, run=run, delayed=not dispatched.told)
+    return replace(submitted, run=run, delayed=not dispatched.announced)

@@ -152,7 +152,7 @@ class ArtefactStore:
     def settle(self, run: Run, holding: Holding, files: Iterable[Artefact] = ()) -> None:
         """Write what became of the collecting, once, under the token of the run. Doing the same again is fine. Raises: Fenced."""
         values = {"run": run.id, "of_attempt": run.attempt}
-        told = {
+        settled = {
             "new_state": holding.state.value,
             "new_token": run.token,
             "new_storage": holding.storage,
@@ -165,7 +165,7 @@ class ArtefactStore:
         with begin(self._engine) as connection:
             if connection.execute(HELD, {"run": run.id, "held_token": run.token}).one_or_none() is None:
                 raise Fenced()
-            if connection.execute(SETTLE, values | told).rowcount != 1:
+            if connection.execute(SETTLE, values | settled).rowcount != 1:
                 return
             if rows:
                 connection.execute(FILE, rows)

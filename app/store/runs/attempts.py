@@ -10,7 +10,7 @@ from dataclasses import asdict
 from sqlalchemy import Connection, Engine, Text, bindparam, func, insert, select, update
 
 from app.domain.errors import Fenced
-from app.domain.runs import evidence as facts
+from app.domain.runs import evidence as stored_evidence
 from app.domain.runs.attempts import AttemptPart
 from app.domain.runs.evidence import Evidence
 from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
@@ -126,7 +126,7 @@ class Attempts:
     def set_handle(self, run_id: str, token: int, handle: str, evidence: Evidence | None = None) -> Run:
         """Keep what the launcher returned, and what is known of the attempt by then. Raises: Fenced."""
         with begin(self._engine) as connection:
-            known = facts.encode(evidence) if evidence else None
+            known = stored_evidence.encode(evidence) if evidence else None
             values = {"run": run_id, "held": token, "new_handle": handle, "known": known}
             row = connection.execute(SET_HANDLE, values).one_or_none()
             if row is None:
@@ -143,22 +143,22 @@ class Attempts:
     def set_evidence(self, run: Run, evidence: Evidence) -> Run:
         """Keep what is known of the run's present attempt, under the token of the run. Raises: Fenced."""
         with begin(self._engine) as connection:
-            values = {"run": run.id, "held": run.token, "of_attempt": run.attempt, "known": facts.encode(evidence)}
+            values = {"run": run.id, "held": run.token, "of_attempt": run.attempt, "known": stored_evidence.encode(evidence)}
             row = connection.execute(SET_EVIDENCE, values).one_or_none()
             if row is None:
                 raise Fenced()
             return run_of(row)
 
-    def learn(self, run_id: str, attempt: int, more: Mapping[str, object]) -> None:
+    def add_evidence(self, run_id: str, attempt: int, more: Mapping[str, object]) -> None:
         """Add facts about an attempt that has ended; those of a former attempt, and what is known already, change nothing."""
         with begin(self._engine) as connection:
             values: dict[str, object] = {"run": run_id, "of_attempt": attempt}
             row = connection.execute(GET_EVIDENCE, values).one_or_none()
             if row is not None:
-                before = facts.decode(row.evidence, attempt)
-                after = before.learn(**more)
+                before = stored_evidence.decode(row.evidence, attempt)
+                after = before.with_added(**more)
                 if after != before:
-                    connection.execute(ADD_EVIDENCE, {**values, "before": row.evidence, "known": facts.encode(after)})
+                    connection.execute(ADD_EVIDENCE, {**values, "before": row.evidence, "known": stored_evidence.encode(after)})
 
     def unfinished(self) -> list[tuple[str, int]]:
         """Return the (run id, attempt) that launchers must keep."""
@@ -201,14 +201,14 @@ def _retry(connection: Connection, before: Run, after: Run, part: AttemptPart, c
 
 def _row(run_id: str, part: AttemptPart, outcome: Outcome) -> dict[str, object]:
     row = {"run_id": run_id, **asdict(part), **asdict(outcome), "message": storable(outcome.message)}
-    row["evidence"] = facts.encode(part.evidence)
+    row["evidence"] = stored_evidence.encode(part.evidence)
     del row["outcome"]
     return row
 
 
 def _part(row: AnyRow) -> AttemptPart:
     values = {name: getattr(row, name) for name in AttemptPart.__dataclass_fields__ if name != "outcome"}
-    values["evidence"] = facts.decode(row.evidence, row.number)
+    values["evidence"] = stored_evidence.decode(row.evidence, row.number)
     outcome = {name: getattr(row, name) for name in Outcome.__dataclass_fields__}
     outcome |= {"status": Status(row.status), "reason": Reason(row.reason)}
     return AttemptPart(**values, outcome=Outcome(**outcome))

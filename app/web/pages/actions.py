@@ -18,8 +18,8 @@ from app.web.pages.site import done, pages
 def cancel_run(run_id: str) -> AnyResponse:
     """Cancel the run."""
     run = cancel.cancel(context().services, current_person(), run_id)
-    said = "The run has ended." if run.status.final else "Asked the run to stop."
-    return done(url_for("pages.show_run", run_id=run_id), said)
+    message = "The run has ended." if run.status.final else "Asked the run to stop."
+    return done(url_for("pages.show_run", run_id=run_id), message)
 
 
 @pages.post("/runs/<run:run_id>/priority")

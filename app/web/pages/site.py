@@ -85,7 +85,7 @@ def sentence(error: PodwireError) -> str:
     """Return what the error says to a person."""
     if isinstance(error, InvalidInput):
         return "; ".join(fault.message for fault in error.errors).capitalize() + "."
-    wait = error.facts.get("retry_after_s")
+    wait = error.extensions.get("retry_after_s")
     return f"{error.detail} Try again in {duration(float(str(wait)))}." if wait else error.detail
 
 
@@ -132,8 +132,8 @@ def _refused(error: PodwireError) -> Response:
         response = make_response(jsonify(message=sentence(error)), error.status)
     else:
         response = page("error.html", error.status, title=error.code.replace("_", " ").capitalize(), message=sentence(error))
-    if "retry_after_s" in error.facts:
-        response.headers["Retry-After"] = str(error.facts["retry_after_s"])
+    if "retry_after_s" in error.extensions:
+        response.headers["Retry-After"] = str(error.extensions["retry_after_s"])
     return response
 
 

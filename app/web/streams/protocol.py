@@ -63,9 +63,9 @@ def parse_command(text: str) -> Command:
         raise Refusal(failure(name, InvalidInput(field_errors(error)))) from error
 
 
-def success(command_id: str, facts: dict[str, object]) -> bytes:
+def success(command_id: str, fields: dict[str, object]) -> bytes:
     """Return the reply to a command that was carried out."""
-    return _frame({**facts, "type": "reply", "id": command_id, "ok": True})
+    return _frame({**fields, "type": "reply", "id": command_id, "ok": True})
 
 
 def failure(command_id: str, error: PodwireError) -> bytes:

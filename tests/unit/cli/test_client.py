@@ -97,7 +97,7 @@ def test_a_problem_document_becomes_its_sentence(target: Target) -> None:
     Fake.script = [replies(429, json.dumps(problem).encode(), "application/problem+json")]
     with pytest.raises(Refused) as caught:
         Api(target).submit({})
-    assert (caught.value.detail, caught.value.name, caught.value.facts["retry_after_s"]) == ("Too many.", "limit_reached", 9)
+    assert (caught.value.detail, caught.value.name, caught.value.extensions["retry_after_s"]) == ("Too many.", "limit_reached", 9)
     assert len(Fake.seen) == 1
 
 

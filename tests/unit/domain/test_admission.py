@@ -19,7 +19,7 @@ def test_queued_active_and_waiting_all_count_for_the_owner() -> None:
     admit(LIMITS, Counts(1, 1, 0), Counts(1, 1, 0))
     with pytest.raises(LimitReached) as caught:
         admit(LIMITS, Counts(1, 1, 1), Counts(1, 1, 1))
-    assert caught.value.facts == {"scope": "owner", "limit": 3, "current": 3, "retry_after_s": 10}
+    assert caught.value.extensions == {"scope": "owner", "limit": 3, "current": 3, "retry_after_s": 10}
 
 
 @pytest.mark.trap("C10")
@@ -47,7 +47,7 @@ def test_a_group_has_limits_of_its_own() -> None:
     full = Group("red", Counts(queued=2, active=1), max_pending=3, max_active=1)
     with pytest.raises(LimitReached) as refused:
         admit(LIMITS, Counts(), Counts(), full)
-    assert {name: refused.value.facts[name] for name in ("scope", "limit", "current")} == {
+    assert {name: refused.value.extensions[name] for name in ("scope", "limit", "current")} == {
         "scope": "group:red",
         "limit": 3,
         "current": 3,
@@ -78,5 +78,5 @@ def test_a_label_has_a_limit_on_what_has_not_ended() -> None:
     nightly = Labelled("kind=nightly", Counts(queued=1, active=1, waiting=1), max_pending=3)
     with pytest.raises(LimitReached) as refused:
         admit(LIMITS, Counts(), Counts(), None, [Labelled("db=big", Counts(queued=9)), nightly])
-    assert refused.value.facts == {"scope": "label:kind=nightly", "limit": 3, "current": 3, "retry_after_s": 10}
+    assert refused.value.extensions == {"scope": "label:kind=nightly", "limit": 3, "current": 3, "retry_after_s": 10}
     admit(LIMITS, Counts(), Counts(), None, [replace(nightly, max_pending=4)])

@@ -16,9 +16,9 @@ def test_what_is_stored_is_read_back_by_its_attempt_only() -> None:
 
 
 def test_the_first_word_counts_and_nonsense_is_no_fact() -> None:
-    known = Evidence().learn(node="node1", created=5, nothing="x", image="", started=None, pulled="soon", scheduled=True)
+    known = Evidence().with_added(node="node1", created=5, nothing="x", image="", started=None, pulled="soon", scheduled=True)
     assert known == Evidence(node="node1", created=5.0)
-    assert known.learn(node="node2", started=7.5) == Evidence(node="node1", created=5.0, started=7.5)
+    assert known.with_added(node="node2", started=7.5) == Evidence(node="node1", created=5.0, started=7.5)
 
 
 def test_whole_seconds_of_a_cluster_do_not_run_before_what_led_to_them() -> None:

@@ -38,8 +38,8 @@ def test_a_cluster_where_all_is_well() -> None:
     names = ["cluster", "namespace", "permissions", "podsecurity", "quota", "limits", "pod", "probe", "probe python"]
     assert states(found) == dict.fromkeys(names, "ok")
     assert not any(finding.advice for finding in found.values())
-    assert "v1.34.1" in found["cluster"].says
-    assert "started" in found["probe"].says
+    assert "v1.34.1" in found["cluster"].detail
+    assert "started" in found["probe"].detail
     assert [container["image"] for container in cluster.dry[0]["spec"]["containers"]] == ["podwire:1", "debian:12"]
     assert [each.run_id for each in launcher.removed] == [each.run_id for each in launcher.launched]
     assert all(each.handle == "uid" for each in launcher.removed)
@@ -108,7 +108,7 @@ def test_what_may_not_be_looked_at_is_no_fault() -> None:
     closed = {f"GET {SPACE}{path}": forbidden(path or "namespaces") for path in ("", "/resourcequotas", "/limitranges")}
     found = examined(Cluster(closed))
     assert {name for name, state in states(found).items() if state == "unseen"} == {"namespace", "podsecurity", "quota", "limits"}
-    assert all("not permitted" in f.says for f in found.values() if f.state is State.UNSEEN)
+    assert all("not permitted" in f.detail for f in found.values() if f.state is State.UNSEEN)
     assert found["probe"].state is State.OK
 
 
@@ -159,7 +159,7 @@ def quota(hard: Json, used: Json, **spec: Any) -> Json:
 )
 def test_quotas(hard: Json, used: Json, state: str, words: str) -> None:
     finding = examined(Cluster(quota(hard, used)))["quota"]
-    assert (finding.state.value, words in finding.says) == (state, True), finding
+    assert (finding.state.value, words in finding.detail) == (state, True), finding
     assert bool(finding.advice) == (state != "ok")
 
 
@@ -191,7 +191,7 @@ def test_quotas_that_do_not_count_runs_are_left_out(spec: Json, state: str) -> N
 def test_limit_ranges(limit: Json, state: str, words: str) -> None:
     items = [{"metadata": {"name": "l"}, "spec": {"limits": [limit]}}]
     finding = examined(Cluster({f"GET {SPACE}/limitranges": {"items": items}}))["limits"]
-    assert (finding.state.value, words in finding.says) == (state, True), finding
+    assert (finding.state.value, words in finding.detail) == (state, True), finding
     assert ("limitrange -n runs" in finding.advice) == (state != "ok")
 
 
@@ -212,7 +212,7 @@ def test_limit_ranges(limit: Json, state: str, words: str) -> None:
 )
 def test_a_pod_that_is_not_accepted(failure: ApiFailure, state: str, advice: str) -> None:
     found = examined(Cluster({f"POST {SPACE}/pods": failure}))
-    assert (found["pod"].state.value, found["pod"].says) == (state, failure.message)
+    assert (found["pod"].state.value, found["pod"].detail) == (state, failure.message)
     assert advice in found["pod"].advice
     assert "probe" not in found
 
@@ -242,12 +242,12 @@ def end(**body: object) -> list[tuple[Kind, bytes]]:
 )
 def test_a_probe_run_that_does_not_work(play: Any, says: str, advice: str) -> None:
     finding = examined(Cluster(), play, within_s=0.05)["probe"]
-    assert (finding.state, says in finding.says, advice in finding.advice) == (State.FAILED, True, True), finding
+    assert (finding.state, says in finding.detail, advice in finding.advice) == (State.FAILED, True, True), finding
 
 
 def test_a_probe_run_waits_for_quota_without_fault() -> None:
     finding = examined(Cluster(), LauncherUnavailable("The quota is used up", reason="QuotaExceeded", waits=True))["probe"]
-    assert (finding.state, finding.says) == (State.WARNING, "The quota is used up")
+    assert (finding.state, finding.detail) == (State.WARNING, "The quota is used up")
 
 
 def test_an_image_that_lacks_its_language_and_one_that_nobody_named() -> None:
@@ -257,11 +257,11 @@ def test_an_image_that_lacks_its_language_and_one_that_nobody_named() -> None:
     assert (found["probe node"].state, "PODWIRE_LANGUAGES" in found["probe node"].advice) == (State.WARNING, True)
     assert found["probe python"].state is State.FAILED
     assert found["probe python"].advice == "The image must have `python3 -u`: change PODWIRE_KUBE_IMAGES or PODWIRE_LANGUAGES."
-    assert "podwire:1" in found["probe"].says
+    assert "podwire:1" in found["probe"].detail
 
 
 def test_an_image_that_cannot_be_had_is_tried_once() -> None:
     launcher = Launcher(end(reason="ImagePullFailed", message="The image cannot be had"))
     found = by_name(list(examine(patient(Cluster(), launcher, replace(SHAPE, images={})))))
     assert len(launcher.launched) == 1
-    assert (found["probe python"].state, "see probe" in found["probe python"].says) == (State.FAILED, True)
+    assert (found["probe python"].state, "see probe" in found["probe python"].detail) == (State.FAILED, True)

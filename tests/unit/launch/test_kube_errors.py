@@ -36,7 +36,7 @@ def answer(status: int, message: str, reason: str = "") -> ApiFailure:
 def test_which_refusals_are_for_good(failure: ApiFailure, kind: type[Exception], reason: str | None) -> None:
     error = refusal(failure)
     assert type(error) is kind
-    assert error.facts.get("reason") == reason
+    assert error.extensions.get("reason") == reason
 
 
 @pytest.mark.parametrize(
@@ -55,12 +55,12 @@ def test_which_refusals_are_for_good(failure: ApiFailure, kind: type[Exception],
 )
 def test_a_full_quota_is_said_in_plain_words(said: str, sentence: str) -> None:
     error = refusal(answer(403, f'pods "x" is forbidden: exceeded quota: small, {said}'))
-    assert (error.detail, error.facts["waits"]) == (sentence, True)
+    assert (error.detail, error.extensions["waits"]) == (sentence, True)
 
 
 def test_what_a_proxy_says_is_understood_as_far_as_can_be() -> None:
     failure = ApiFailure.of_answer(503, b"<html>no healthy upstream</html>", "7")
-    assert unavailable(failure).facts == {"retry_after_s": 7.0}
+    assert unavailable(failure).extensions == {"retry_after_s": 7.0}
     assert "no healthy upstream" in unavailable(failure).detail
     assert ApiFailure.of_answer(404, b'"text"').missing
     assert not answer(404, 'namespaces "runs" not found').missing

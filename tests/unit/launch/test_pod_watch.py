@@ -95,7 +95,7 @@ def test_who_no_longer_follows_is_not_called(watched: Callable[..., tuple[PodWat
     seen.follow("b", call)
     seen.unfollow("b", call)
     seen.unfollow("b", call)
-    seen._take("ADDED", pod("b", "1"))
+    seen._apply("ADDED", pod("b", "1"))
     assert calls == []
 
 

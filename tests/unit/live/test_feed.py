@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from app.domain.ports import ArchiveState, Head
 from app.domain.runs.events import Entry, Kind, Position, encode
 from app.live.batch import Batch, Reset, text_frame
-from app.live.feed import MISS_PAUSE_S, Behind, Feed, Heard, Ring
+from app.live.feed import MISS_PAUSE_S, Behind, Effect, Feed, Ring
 from app.live.names import Announcement, parse_announcement, stamp
 
 
@@ -31,10 +31,10 @@ def feed(seq: int = 0, *, ring_bytes: int = 10_000, batch_bytes: int = 1_000, en
     return Feed("r", ArchiveState(1, seq, ((1, 0),), ended), ring_bytes=ring_bytes, batch_bytes=batch_bytes)
 
 
-def hear(on: Feed, epoch: int, first: int, last: int) -> Heard:
-    heard = on.hear(Announcement(epoch, first, payloads(epoch, first, last)))
+def hear(on: Feed, epoch: int, first: int, last: int) -> Effect:
+    effect = on.on_announcement(Announcement(epoch, first, payloads(epoch, first, last)))
     on.show(0.0)
-    return heard
+    return effect
 
 
 def seqs(found: object) -> list[int]:
@@ -58,7 +58,7 @@ def test_a_ring_never_holds_a_gap_whatever_is_offered(offers: list[tuple[int, in
 def test_live_events_come_from_memory_in_shared_batches() -> None:
     on = feed()
     assert on.look(Position(), 0.0) is None
-    assert hear(on, 1, 1, 3) is Heard.NEWS
+    assert hear(on, 1, 1, 3) is Effect.NEWS
     first = on.look(Position(), 0.0)
     assert seqs(first) == [1, 2, 3]
     assert on.look(Position(1, 0), 0.0) is first
@@ -68,7 +68,7 @@ def test_live_events_come_from_memory_in_shared_batches() -> None:
 def test_nothing_is_shown_between_the_paced_moments() -> None:
     on = feed()
     news = on.news
-    on.hear(Announcement(1, 1, payloads(1, 1, 3)))
+    on.on_announcement(Announcement(1, 1, payloads(1, 1, 3)))
     assert on.look(Position(), 0.0) is None and not news.is_set()
     on.show(1.0)
     assert seqs(on.look(Position(), 0.0)) == [1, 2, 3] and news.is_set() and not on.news.is_set()
@@ -77,11 +77,11 @@ def test_nothing_is_shown_between_the_paced_moments() -> None:
 def test_duplicates_are_dropped_and_a_gap_must_be_fetched() -> None:
     on = feed()
     hear(on, 1, 1, 3)
-    assert hear(on, 1, 2, 3) is Heard.NOTHING
+    assert hear(on, 1, 2, 3) is Effect.NOTHING
     hear(on, 1, 6, 7)
     asked = on.look(Position(1, 3), 0.0)
     assert asked == Behind(1, 3, True, 0.0)
-    assert on.fetched(asked, entries(1, 5, 7)) is Heard.NOTHING, "it does not follow on"
+    assert on.fetched(asked, entries(1, 5, 7)) is Effect.NOTHING, "it does not follow on"
     assert seqs(on.fetched(asked, entries(1, 4, 7))) == [4, 5, 6, 7]
     assert seqs(on.look(Position(1, 3), 0.0)) == [4, 5, 6, 7], "the next cursor need not fetch"
 
@@ -94,7 +94,7 @@ def test_what_one_cursor_fetched_before_it_was_announced_is_shown_to_all_when_it
     assert isinstance(asked, Behind)
     on.fetched(asked, [*entries(1, 4, 8), Entry(9, payload(1, 9, Kind.END))])
     assert on.look(Position(1, 7), 0.0) is None
-    assert on.hear(Announcement(1, 8, (payload(1, 8), payload(1, 9, Kind.END)))) is Heard.NEWS
+    assert on.on_announcement(Announcement(1, 8, (payload(1, 8), payload(1, 9, Kind.END)))) is Effect.NEWS
     on.show(1.0)
     assert seqs(on.look(Position(1, 7), 0.0)) == [8, 9]
 
@@ -131,7 +131,7 @@ def test_what_nobody_has_is_not_asked_for_all_the_time() -> None:
     assert isinstance(found, Behind) and found.wait_s == pytest.approx(MISS_PAUSE_S)
     later = on.look(Position(1, 2), 10.0 + MISS_PAUSE_S)
     assert isinstance(later, Behind) and later.wait_s == 0
-    on.hear(Announcement(1, 3, payloads(1, 3, 5)))
+    on.on_announcement(Announcement(1, 3, payloads(1, 3, 5)))
     assert seqs(on.look(Position(1, 2), 10.0)) == [3, 4, 5], "sent again: at once"
 
 
@@ -146,29 +146,29 @@ def test_below_the_floor_the_archive_comes_first() -> None:
 def test_of_a_higher_epoch_nothing_is_shown_before_its_base_is_known() -> None:
     on = feed(4)
     hear(on, 1, 5, 9)
-    assert hear(on, 2, 7, 12) is Heard.ASK
+    assert hear(on, 2, 7, 12) is Effect.ASK
     assert not on.observe(Head(2, 2, 12, 6, "s"), None)
     assert on.look(Position(1, 9), 0.0) is None
     assert on.observe(Head(2, 2, 12, 6, "s"), ArchiveState(2, 6, ((1, 0), (2, 6)), False))
     on.show(0.0)
     assert on.look(Position(1, 9), 0.0) == Reset(2, 6)
     assert on.look(Position(1, 6), 0.0) == Behind(2, 6, True, 0.0), "nothing that it saw was dropped"
-    assert hear(on, 1, 10, 11) is Heard.NOTHING, "a late word of the former writer"
+    assert hear(on, 1, 10, 11) is Effect.NOTHING, "a late word of the former writer"
 
 
 def test_a_page_of_another_epoch_than_the_cursor_was_checked_for_is_refused() -> None:
     on = feed(4)
     hear(on, 1, 5, 9)
     asked = Behind(1, 9, False, 0.0)
-    assert on.fetched(asked, entries(2, 10, 12)) is Heard.ASK
+    assert on.fetched(asked, entries(2, 10, 12)) is Effect.ASK
     on.observe(None, ArchiveState(2, 12, ((1, 0), (2, 6)), False))
-    assert on.fetched(asked, entries(2, 10, 12)) is Heard.NOTHING, "the epoch was learned while it was fetched"
+    assert on.fetched(asked, entries(2, 10, 12)) is Effect.NOTHING, "the epoch was learned while it was fetched"
 
 
 def test_the_end_is_delivered_once_and_only_with_everything_before_it() -> None:
     on = feed()
     hear(on, 1, 1, 2)
-    on.hear(Announcement(1, 5, (payload(1, 5, Kind.END),)))
+    on.on_announcement(Announcement(1, 5, (payload(1, 5, Kind.END),)))
     on.show(0.0)
     assert on.ended
     assert isinstance(on.look(Position(1, 2), 0.0), Behind)

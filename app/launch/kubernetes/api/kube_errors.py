@@ -22,15 +22,15 @@ class ApiFailure(Exception):
 
     @classmethod
     def of_answer(cls, status: int, body: bytes, retry_after: str | None = None) -> ApiFailure:
-        """Read a Status object, or whatever else a proxy in between may have said."""
+        """Read a Status object, or whatever else a proxy in between may have answer."""
         try:
-            said = json.loads(body)
+            answer = json.loads(body)
         except ValueError:
-            said = {}
-        said = said if isinstance(said, dict) else {}
-        message = str(said.get("message") or body[:300].decode(errors="replace").strip() or "no message")
+            answer = {}
+        answer = answer if isinstance(answer, dict) else {}
+        message = str(answer.get("message") or body[:300].decode(errors="replace").strip() or "no message")
         seconds = float(retry_after) if retry_after and retry_after.isdigit() else None
-        return cls(status, str(said.get("reason") or ""), message, seconds)
+        return cls(status, str(answer.get("reason") or ""), message, seconds)
 
     @property
     def missing(self) -> bool:
@@ -56,8 +56,8 @@ class ApiFailure(Exception):
 def refusal(failure: ApiFailure) -> PodwireError:
     """Translate a refused creation: LaunchRefused when it will never be accepted, else LauncherUnavailable (try again).
 
-    `reason` among the error's facts is the run's outcome if it ends because of this. `rights`: an API server that has just been
-    started says the same for a moment, until it knows the roles.
+    `reason` among the error's extensions is the run's outcome if it ends because of this. `rights`: an API server that has been
+    started just now says the same for a moment, until it knows the roles.
     """
     if failure.quota:
         return LauncherUnavailable(used_up(failure.message), reason="QuotaExceeded", waits=True)

@@ -96,9 +96,9 @@ class PodWatch:
             if kind == "ERROR":
                 raise ApiFailure(int(changed.get("code") or 0), str(changed.get("reason")), str(changed.get("message")))
             if kind in ("ADDED", "MODIFIED", "DELETED"):
-                self._take(str(kind), changed)
+                self._apply(str(kind), changed)
 
-    def _take(self, kind: str, pod: Json) -> None:
+    def _apply(self, kind: str, pod: Json) -> None:
         name = pod["metadata"]["name"]
         with self._lock:
             if kind == "DELETED":

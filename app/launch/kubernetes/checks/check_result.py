@@ -21,5 +21,5 @@ class CheckResult:
 
     name: str
     state: State
-    says: str
+    detail: str
     advice: str = ""

@@ -96,17 +96,17 @@ def _namespace(api: KubeApi, shape: Shape) -> tuple[CheckResult, Json | None]:
         if failure.status == 403:
             return _unseen("namespace", f"{name}; whether it is there shows below"), None
         missing = failure.status == 404
-        says = f"there is no namespace {name}" if missing else str(failure)
+        detail = f"there is no namespace {name}" if missing else str(failure)
         advice = f"kubectl create namespace {name}\nkubectl label namespace {name} {PSA}=restricted" if missing else "Try again."
-        return CheckResult("namespace", State.FAILED, says, advice), None
+        return CheckResult("namespace", State.FAILED, detail, advice), None
     if found.get("status", {}).get("phase") == "Terminating":
         advice = "Wait until it is gone and make it anew, or set PODWIRE_KUBE_NAMESPACE to another."
         return CheckResult("namespace", State.FAILED, f"{name} is being deleted", advice), found
     return CheckResult("namespace", State.OK, name), found
 
 
-def _unseen(name: str, says: str) -> CheckResult:
-    return CheckResult(name, State.UNSEEN, f"could not look (not permitted), fine: {says}")
+def _unseen(name: str, detail: str) -> CheckResult:
+    return CheckResult(name, State.UNSEEN, f"could not look (not permitted), fine: {detail}")
 
 
 def _permissions(api: KubeApi, shape: Shape) -> CheckResult:
@@ -119,14 +119,14 @@ def _permissions(api: KubeApi, shape: Shape) -> CheckResult:
         return CheckResult(name, State.FAILED, str(failure), "Try again.")
     if not lacking:
         return CheckResult(name, State.OK, "; ".join(map(str, rbac.RULES)))
-    says = f"not permitted in {namespace}: {'; '.join(map(str, lacking))}"
+    detail = f"not permitted in {namespace}: {'; '.join(map(str, lacking))}"
     advice = (
         f"kubectl apply -n {namespace} -f docs/kubernetes-rbac.yaml\nor add to the rules of the Role that Podwire is bound to:"
     )
     advice = f"{advice}\n{rbac.as_yaml(lacking)}"
     if all(rule.only_for for rule in lacking):
-        return CheckResult(name, State.WARNING, says, f"Without it {lacking[0].only_for} are refused. To permit it:\n{advice}")
-    return CheckResult(name, State.FAILED, says, advice)
+        return CheckResult(name, State.WARNING, detail, f"Without it {lacking[0].only_for} are refused. To permit it:\n{advice}")
+    return CheckResult(name, State.FAILED, detail, advice)
 
 
 def _pod_security(shape: Shape, namespace: Json | None) -> CheckResult:
@@ -150,13 +150,13 @@ def _quota(api: KubeApi, shape: Shape, pod: Json) -> CheckResult:
     short = [fault for quota in quotas for fault in room.shortfalls(quota, pod)]
     if not short:
         return CheckResult("quota", State.OK, "; ".join(f"{quota['metadata']['name']}: {room.usage(quota)}" for quota in quotas))
-    says = "a run of default size does not fit: " + "; ".join(sentence for _, sentence in short)
+    detail = "a run of default size does not fit: " + "; ".join(sentence for _, sentence in short)
     if all(ever for ever, _ in short):
         return CheckResult(
-            "quota", State.WARNING, says, "Runs wait for place until others have ended; raise the quota for more at once."
+            "quota", State.WARNING, detail, "Runs wait for place until others have ended; raise the quota for more at once."
         )
     return CheckResult(
-        "quota", State.WARNING, says, f"Raise it (kubectl edit resourcequota -n {shape.namespace}), or ask for less per run."
+        "quota", State.WARNING, detail, f"Raise it (kubectl edit resourcequota -n {shape.namespace}), or ask for less per run."
     )
 
 
@@ -168,18 +168,18 @@ def _limits(api: KubeApi, shape: Shape, pod: Json) -> CheckResult:
     found = [fault for each in ranges for fault in room.conflicts(each, pod)]
     if not found:
         return CheckResult("limits", State.OK, f"{len(ranges)} limit ranges, no conflict" if ranges else "no limit ranges")
-    says = "; ".join(sentence for _, sentence in found)
+    detail = "; ".join(sentence for _, sentence in found)
     state = State.FAILED if any(every for every, _ in found) else State.WARNING
     words = "No run can start" if state is State.FAILED else "A run of default size cannot start"
-    return CheckResult("limits", state, says, f"{words}. Change it: kubectl edit limitrange -n {shape.namespace}")
+    return CheckResult("limits", state, detail, f"{words}. Change it: kubectl edit limitrange -n {shape.namespace}")
 
 
 def _items(api: KubeApi, shape: Shape, kind: str) -> list[Json]:
     return list(api.call("GET", f"/api/v1/namespaces/{shape.namespace}/{kind}").get("items") or [])
 
 
-def _not_listed(name: str, failure: ApiFailure, says: str) -> CheckResult:
-    return _unseen(name, says) if failure.status == 403 else CheckResult(name, State.FAILED, str(failure), "Try again.")
+def _not_listed(name: str, failure: ApiFailure, detail: str) -> CheckResult:
+    return _unseen(name, detail) if failure.status == 403 else CheckResult(name, State.FAILED, str(failure), "Try again.")
 
 
 def _accepted(api: KubeApi, shape: Shape, pod: Json) -> CheckResult:

@@ -85,9 +85,9 @@ def _finding(case: Case, probe: Probe, shape: Shape) -> CheckResult:
     if probe.worked:
         return CheckResult(case.name, State.OK, f"{case.image}: {times}")
     if probe.waits:
-        return CheckResult(case.name, State.WARNING, probe.says, "Runs wait until the quota has room.")
+        return CheckResult(case.name, State.WARNING, probe.detail, "Runs wait until the quota has room.")
     return CheckResult(
-        case.name, State.FAILED, f"{case.image}: {probe.says}" + (f" ({times})" if times else ""), _advice(case, probe, shape)
+        case.name, State.FAILED, f"{case.image}: {probe.detail}" + (f" ({times})" if times else ""), _advice(case, probe, shape)
     )
 
 
@@ -101,14 +101,14 @@ def _times(probe: Probe) -> str:
 
 
 def _advice(case: Case, probe: Probe, shape: Shape) -> str:
-    says = probe.says
-    if "agent's image" in says:
+    detail = probe.detail
+    if "agent's image" in detail:
         return f"PODWIRE_KUBE_AGENT_IMAGE is {shape.agent_image}. {PULL}"
     if probe.reason in ("ImagePullFailed", "InvalidImage"):
         return f"{_setting(case, shape)} names {case.image}. {PULL}"
-    if "No node has room" in says:
+    if "No node has room" in detail:
         return "Make room on the nodes, or check PODWIRE_KUBE_NODE_SELECTOR and PODWIRE_KUBE_TOLERATIONS."
-    if "pods/exec" in says:
+    if "pods/exec" in detail:
         return f"kubectl apply -n {shape.namespace} -f docs/kubernetes-rbac.yaml"
     if case.language and (probe.end or {}).get("exit_code") not in (None, 0):
         command = " ".join(shape.languages[case.language])

@@ -26,7 +26,7 @@ from app.launch.kubernetes.api.kube_errors import ApiFailure
 from app.launch.kubernetes.checks.rbac import SEE_DOCTOR
 from app.launch.kubernetes.pods.manifest import pod_name, script_name
 from app.launch.kubernetes.pods.pod_events import Notice, code_of, notices
-from app.launch.kubernetes.pods.pod_facts import facts_of, pulling
+from app.launch.kubernetes.pods.pod_evidence import evidence_of, pulling
 from app.launch.kubernetes.pods.verdict import Verdict, never
 
 logger = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ class State(Enum):
 class Shared:
     """What the sessions of one process share, by the pods' uids; it outlives each.
 
-    `said` has the ids of the notices that were told, so that none is told twice, `faults` since when a pod has its fault.
+    `notified` has the ids of the notices that were told, so that none is told twice, `faults` since when a pod has its fault.
     `awaited` are the sessions whose agent has not answered yet.
     """
 
-    said: dict[str, set[str]] = field(default_factory=dict)
+    notified: dict[str, set[str]] = field(default_factory=dict)
     faults: dict[str, tuple[str, float]] = field(default_factory=dict)
     awaited: set[object] = field(default_factory=set)
 
@@ -81,7 +81,7 @@ class Shared:
 
     def forget(self, uid: str) -> None:
         """Keep nothing more of the pod."""
-        self.said.pop(uid, None)
+        self.notified.pop(uid, None)
         self.faults.pop(uid, None)
 
 
@@ -109,7 +109,7 @@ class ExecSession:
         self._fault: str | None = None
         self._held_up: str | None = None
         self._exit: Json | None = None
-        self._facts: Json = {}
+        self._evidence: Json = {}
         shared.awaited.add(self)
         if shared.crowd > 1:
             self.dial_at = now + CROWDED_PAUSE_S
@@ -122,9 +122,9 @@ class ExecSession:
         """Await the agent no more, and leave the notices that it was not sent to the next link. Idempotent."""
         self._shared.awaited.discard(self)
         unsent = {str(body["id"]) for kind, body in self.commands if kind == Kind.NOTE}
-        self._shared.said.get(self._uid, set()).difference_update(unsent)
+        self._shared.notified.get(self._uid, set()).difference_update(unsent)
         if self._ended:  # the pod may be kept, but there is nothing more to tell of it
-            self._shared.said.pop(self._uid, None)
+            self._shared.notified.pop(self._uid, None)
 
     # --- the connection
 
@@ -210,27 +210,27 @@ class ExecSession:
         if verdict.agent_runs and (changed or not self._agent_runs):
             self.dial_at = min(self.dial_at, now)
         self._agent_runs = self._agent_runs or verdict.agent_runs
-        self._learn(facts_of(pod))
+        self._add_evidence(evidence_of(pod))
         self._fault = verdict.fault[1] if verdict.fault else None
-        self._say_what_holds_up()
+        self._report_holdup()
         if verdict.gone and self.state is State.AWAY:
             self._end(*verdict.gone)
         if verdict.fault and verdict.leaving and self.state is State.TALKING:
             # The container's end shows in the pod's status only when all of the pod has ended; its program says it before.
             reason, message = verdict.fault
-            self._tell_agent(Kind.LEAVING, "leaving", {"reason": reason, "message": message[:1000]})
+            self._send_to_agent(Kind.LEAVING, "leaving", {"reason": reason, "message": message[:1000]})
         if verdict.fault is None:
             self._shared.faults.pop(self._uid, None)
             self._exit = verdict.exited
             return False
         self._exit = self._lasting(verdict, *verdict.fault, now)
-        return _of_fault(*verdict.fault).id not in self._shared.said.get(self._uid, ())
+        return _of_fault(*verdict.fault).id not in self._shared.notified.get(self._uid, ())
 
     def conclude(self, verdict: Verdict, now: float) -> None:
         """Say what follows from what was seen last: the fault, and the end if that is known."""
         if verdict.fault:
-            self._tell(_of_fault(*verdict.fault))
-        if self._exit and self.state is State.TALKING and self._tell_agent(Kind.EXITED, "exited", self._exit):
+            self._pass_notice(_of_fault(*verdict.fault))
+        if self._exit and self.state is State.TALKING and self._send_to_agent(Kind.EXITED, "exited", self._exit):
             return
         if self._exit:
             self.look_at = min(self.look_at, now + LOOK_AGAIN_S)
@@ -260,14 +260,14 @@ class ExecSession:
             return None
         return never(reason, message, hopeless=hopeless)
 
-    def _learn(self, facts: Json) -> None:
+    def _add_evidence(self, found: Json) -> None:
         """Pass on what is known of the attempt's place, whenever it is more than before."""
-        known = {**self._facts, **facts}
-        if known != self._facts:
-            self._facts = known
-            self._record(Kind.FACTS, known)
+        known = {**self._evidence, **found}
+        if known != self._evidence:
+            self._evidence = known
+            self._record(Kind.EVIDENCE, known)
 
-    def _say_what_holds_up(self) -> None:
+    def _report_holdup(self) -> None:
         """Tell what the start waits for, whenever that is something else."""
         why = self._fault or (PULLING if self._pulls else None)
         if not self._began and why != self._held_up:
@@ -285,28 +285,28 @@ class ExecSession:
         self.ask_at = now + EVENTS_EVERY_S
         if events is not None:
             self._pulls, pulled = pulling(list(events))
-            self._learn({"pulled": pulled} if pulled is not None else {})
-            self._say_what_holds_up()
+            self._add_evidence({"pulled": pulled} if pulled is not None else {})
+            self._report_holdup()
             for notice in notices(list(events)):
-                self._tell(notice)
+                self._pass_notice(notice)
         if self._began:
             self._pulls, self.ask_at = False, NEVER
 
     # --- what is said
 
-    def _tell(self, notice: Notice) -> None:
+    def _pass_notice(self, notice: Notice) -> None:
         """Pass news on, once: through the agent, which knows it by its id, or past it while there is none."""
-        said = self._shared.said.setdefault(self._uid, set())
-        if notice.id in said:
+        notified = self._shared.notified.setdefault(self._uid, set())
+        if notice.id in notified:
             return
-        said.add(notice.id)
+        notified.add(notice.id)
         body: Json = {"code": notice.code, "message": notice.message[:1000]}
         if self.state is State.TALKING:
             self.commands.append((Kind.NOTE, {"id": notice.id, **body}))
         else:
             self._record(Kind.NOTICE, body)
 
-    def _tell_agent(self, kind: Kind, name: str, body: Json) -> bool:
+    def _send_to_agent(self, kind: Kind, name: str, body: Json) -> bool:
         """Send a command unless this link did; say whether it was sent."""
         if name in self._told_agent:
             return False

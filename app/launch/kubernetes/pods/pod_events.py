@@ -44,13 +44,13 @@ class Turns:
 
 def notices(events: Iterable[dict[str, Any]]) -> list[Notice]:
     """Return what is worth telling, in the order in which it happened."""
-    told: dict[str, Notice] = {}
+    notices: dict[str, Notice] = {}
     for event in sorted(events, key=_when):
         reason, message = str(event.get("reason") or ""), str(event.get("message") or "").strip()
         if reason and reason not in DULL and PRESENT not in message:
             name = str((event.get("metadata") or {}).get("name"))
-            told.setdefault(name, Notice(f"event-{name}", code_of(reason), message[:MAX_MESSAGE]))
-    return list(told.values())
+            notices.setdefault(name, Notice(f"event-{name}", code_of(reason), message[:MAX_MESSAGE]))
+    return list(notices.values())
 
 
 def code_of(reason: str) -> str:

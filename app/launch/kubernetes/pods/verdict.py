@@ -13,7 +13,7 @@ Json = dict[str, Any]
 PULL_FAULTS = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "RegistryUnavailable", "SignatureValidationFailed")
 CREATE_FAULTS = ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "PostStartHookError")
 DISK_WORDS = ("ephemeral", "emptydir", "disk", "storage")
-MAX_TOLD = 900
+MAX_REASON = 900
 DISRUPTIONS = {
     "DeletionByTaintManager": ("NodeLost", "The node that it ran on has not answered for too long."),
     "DeletionByPodGC": ("NodeLost", "The node that it ran on is gone."),
@@ -120,9 +120,9 @@ def never(reason: str, message: str, *, hopeless: bool = False) -> Json:
     return {"exit_code": None, "signal": None, **why, **({"hopeless": True} if hopeless else {})}
 
 
-def _sentence(words: str, told: object) -> str:
+def _sentence(words: str, reason: object) -> str:
     """Return our words and what the cluster told, which ends in many ways, as one sentence."""
-    ending = str(told or "")[:MAX_TOLD].strip().rstrip(".")
+    ending = str(reason or "")[:MAX_REASON].strip().rstrip(".")
     return f"{words}: {ending}." if ending else f"{words}."
 
 

@@ -17,10 +17,10 @@ def test_places_are_counted_for_all_and_for_each() -> None:
     first, _, other = registry.acquire("ann"), registry.acquire("ann"), registry.acquire("bob")
     with pytest.raises(TooManySockets) as full:
         registry.acquire("ann")
-    assert full.value.facts["limit"] == 2
+    assert full.value.extensions["limit"] == 2
     with pytest.raises(TooManySockets) as full:
         registry.acquire("cleo")
-    assert full.value.facts["limit"] == 3
+    assert full.value.extensions["limit"] == 3
     first.release()
     first.release()
     other.release()

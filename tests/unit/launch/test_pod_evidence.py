@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.launch.kubernetes.pods.pod_facts import facts_of, pulling, seconds
+from app.launch.kubernetes.pods.pod_evidence import evidence_of, pulling, seconds
 
 DIGEST = "docker.io/library/python@sha256:" + "ab" * 32
 AT = "2026-11-21T13:00:0{}Z"
@@ -19,18 +19,18 @@ def pod(**parts: Any) -> dict[str, Any]:
 
 
 def test_a_pod_tells_more_and_more() -> None:
-    assert facts_of({}) == {}
-    assert facts_of(pod()) == {"created": T0}
+    assert evidence_of({}) == {}
+    assert evidence_of(pod()) == {"created": T0}
     unplaced = [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": AT.format(0)}]
-    assert facts_of(pod(status={"conditions": unplaced})) == {"created": T0}
+    assert evidence_of(pod(status={"conditions": unplaced})) == {"created": T0}
     placed = [{"type": "Ready", "status": "True"}, {"type": "PodScheduled", "status": "True", "lastTransitionTime": AT.format(1)}]
     waiting = [{"name": "agent", "imageID": "localhost/podwire@sha256:cc"}, {"name": "run", "imageID": ""}]
     early = pod(spec={"nodeName": "node1"}, status={"conditions": placed, "containerStatuses": waiting})
-    assert facts_of(early) == {"created": T0, "scheduled": T0 + 1, "node": "node1"}
+    assert evidence_of(early) == {"created": T0, "scheduled": T0 + 1, "node": "node1"}
     for image in (DIGEST, f"docker-pullable://{DIGEST}"):
         containers = [{"name": "run", "imageID": image}, waiting[0]]
         late = pod(spec={"nodeName": "node1"}, status={"conditions": placed, "containerStatuses": containers})
-        assert facts_of(late) == {"created": T0, "scheduled": T0 + 1, "node": "node1", "image": DIGEST}
+        assert evidence_of(late) == {"created": T0, "scheduled": T0 + 1, "node": "node1", "image": DIGEST}
 
 
 def event(reason: str, container: str = "run", **times: str | None) -> dict[str, Any]:

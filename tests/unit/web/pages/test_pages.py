@@ -19,7 +19,7 @@ from app.domain.runs.run import Outcome, Progress, Reason, Run, Status
 from app.domain.runs.usage import Use
 from app.store.log.chunks import Chunk
 from tests.unit.web.doubles import Site
-from tests.unit.web_pages.browser import Browser, Forms
+from tests.unit.web.pages.browser import Browser, Forms
 
 HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{7*7}}"
 

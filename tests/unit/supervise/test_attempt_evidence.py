@@ -12,8 +12,8 @@ from app.domain.runs.events import encode as event
 from app.domain.runs.evidence import Evidence, decode, encode
 from app.domain.runs.run import Status
 from app.domain.runs.usage import Use
-from app.supervise.attempt_facts import Facts
-from app.supervise.session import End, NewFacts, Session
+from app.supervise.attempt_evidence import AttemptEvidence
+from app.supervise.session import AttemptUpdate, End, Session
 from tests.unit.supervise.doubles import make_run
 
 POD = {"node": "node1", "image": "python@sha256:aa", "created": 4.0, "scheduled": 4.0}
@@ -30,15 +30,15 @@ def output(at: float) -> Record:
 
 def test_one_supervisor_learns_everything_from_the_claim_to_the_exit() -> None:
     run = make_run(dispatched_at=2.0, lease_until=23.0)
-    session = Session(run, 0, Facts(run, lease_s=20))
-    assert session.record(record(Wire.FACTS, POD, 5.0, 0)) == [], "the step to running carries it"
+    session = Session(run, 0, AttemptEvidence(run, lease_s=20))
+    assert session.record(record(Wire.EVIDENCE, POD, 5.0, 0)) == [], "the step to running carries it"
     session.record(record(Wire.STARTED, {"pid": 1}, 6.0))
     session.run = replace(run, status=Status.RUNNING)
     for at in (7.0, 8.0):
         session.record(output(at))
     (end,) = session.record(record(Wire.EXIT, {"exit_code": 0}, 9.0))
     assert isinstance(end, End)
-    assert session.facts.evidence == Evidence(
+    assert session.evidence.evidence == Evidence(
         1, dispatched=2.0, claimed=3.0, started=6.0, first_byte=7.0, exited=9.0, **POD  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -46,23 +46,23 @@ def test_one_supervisor_learns_everything_from_the_claim_to_the_exit() -> None:
 def test_what_comes_after_the_start_is_stored_at_once_and_once() -> None:
     run = make_run(status=Status.RUNNING, deadline_at=100.0)
     session = Session(run, 0)
-    assert session.record(record(Wire.FACTS, POD, 5.0, 0)) == [NewFacts()]
-    assert session.record(record(Wire.FACTS, POD, 6.0, 0)) == []
-    assert session.facts.of(run).evidence.node == "node1"
+    assert session.record(record(Wire.EVIDENCE, POD, 5.0, 0)) == [AttemptUpdate()]
+    assert session.record(record(Wire.EVIDENCE, POD, 6.0, 0)) == []
+    assert session.evidence.of(run).evidence.node == "node1"
 
 
 def test_a_supervisor_that_takes_over_claims_no_launch_for_itself() -> None:
     stored = decode(encode(Evidence(1, dispatched=2.0, claimed=3.0, node="node1")), 1)
     run = make_run(handle="uid", evidence=stored, dispatched_at=50.0, lease_until=80.0, status=Status.RUNNING)
-    assert Facts(run, lease_s=20).evidence == stored
-    assert Facts(replace(run, evidence=Evidence(1)), lease_s=20).evidence == Evidence(1)
+    assert AttemptEvidence(run, lease_s=20).evidence == stored
+    assert AttemptEvidence(replace(run, evidence=Evidence(1)), lease_s=20).evidence == Evidence(1)
 
 
 def test_the_beginning_that_another_heard_is_recalled_from_the_log() -> None:
     run = make_run(handle="uid", status=Status.RUNNING)
-    facts = Facts(run)
-    facts.hear(output(90.0), 100)
-    assert facts.lacks(101) and facts.evidence.first_byte is None, "output that follows other output is not the first"
+    evidence = AttemptEvidence(run)
+    evidence.observe(output(90.0), 100)
+    assert evidence.lacks(101) and evidence.evidence.first_byte is None, "output that follows other output is not the first"
     events = [
         (4.0, Kind.STATUS, {"status": "starting", "attempt": 1}),
         (4.5, Kind.OUTPUT, {"text": "of no attempt"}),
@@ -71,28 +71,28 @@ def test_the_beginning_that_another_heard_is_recalled_from_the_log() -> None:
         (7.0, Kind.OUTPUT, {"text": "x"}),
         (8.0, Kind.OUTPUT, {"text": "y"}),
     ]
-    facts.recall(Entry(seq, event(1, seq, at, kind, fields)) for seq, (at, kind, fields) in enumerate(events, start=1))
-    assert (facts.evidence.started, facts.evidence.first_byte) == (6.0, 7.0)
-    assert not facts.lacks(101)
+    evidence.recall(Entry(seq, event(1, seq, at, kind, fields)) for seq, (at, kind, fields) in enumerate(events, start=1))
+    assert (evidence.evidence.started, evidence.evidence.first_byte) == (6.0, 7.0)
+    assert not evidence.lacks(101)
 
 
 def test_the_log_of_another_attempt_tells_nothing() -> None:
-    facts = Facts(make_run(attempt=2, status=Status.RUNNING))
+    evidence = AttemptEvidence(make_run(attempt=2, status=Status.RUNNING))
     entries = [Entry(1, event(1, 1, 6.0, Kind.STATUS, {"status": "running", "attempt": 1}))]
-    facts.recall([*entries, Entry(2, event(1, 2, 7.0, Kind.OUTPUT, {"text": "x"}))])
-    assert facts.evidence == Evidence(2)
-    assert Facts(make_run(attempt=2, evidence=Evidence(1, node="node1"))).evidence == Evidence(2)
+    evidence.recall([*entries, Entry(2, event(1, 2, 7.0, Kind.OUTPUT, {"text": "x"}))])
+    assert evidence.evidence == Evidence(2)
+    assert AttemptEvidence(make_run(attempt=2, evidence=Evidence(1, node="node1"))).evidence == Evidence(2)
 
 
 def test_an_end_that_only_the_link_tells_has_no_time_of_the_program_s_own() -> None:
-    facts = Facts(make_run())
-    facts.hear(record(Wire.EXIT, {"reason": "NodeLost"}, 9.0, 0), 0)
-    assert facts.evidence.exited is None
+    evidence = AttemptEvidence(make_run())
+    evidence.observe(record(Wire.EXIT, {"reason": "NodeLost"}, 9.0, 0), 0)
+    assert evidence.evidence.exited is None
 
 
 def test_a_reading_is_passed_on_and_is_no_event() -> None:
     session = Session(make_run(status=Status.RUNNING), 0)
-    assert session.record(record(Wire.USE, USE, 5.0, 0)) == [NewFacts(Use(1, 5.0, 10, 20, 1.5, None))]
+    assert session.record(record(Wire.USE, USE, 5.0, 0)) == [AttemptUpdate(Use(1, 5.0, 10, 20, 1.5, None))]
     assert session.record(record(Wire.USE, {"memory_bytes": "much"}, 5.0, 0)) == []
     assert session.record(record(Wire.HEARTBEAT, {}, 5.0, 0)) == []
 

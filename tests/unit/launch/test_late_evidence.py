@@ -6,8 +6,8 @@ import queue
 from typing import Any
 
 from app.domain.errors import StoreUnavailable
-from app.launch.kubernetes.pods import late_facts
-from app.launch.kubernetes.pods.late_facts import LateFacts
+from app.launch.kubernetes.pods import late_evidence
+from app.launch.kubernetes.pods.late_evidence import LateEvidence
 from tests.contract.attempts import attempt
 
 Json = dict[str, Any]
@@ -37,7 +37,7 @@ class Told:
 
 def test_the_image_of_a_removed_pod_is_told_once() -> None:
     told = Told()
-    comers, one, two = LateFacts(told), attempt(1), attempt(2)
+    comers, one, two = LateEvidence(told), attempt(1), attempt(2)
     comers.expect("u1", one, pod("u1"))
     comers.expect("u2", two, None)
     comers.see(pod("u1"), gone=False)
@@ -51,7 +51,7 @@ def test_the_image_of_a_removed_pod_is_told_once() -> None:
 
 def test_what_came_just_before_the_removal_is_told_and_what_never_comes_is_not() -> None:
     told = Told()
-    comers, known, last = LateFacts(told), attempt(), attempt()
+    comers, known, last = LateEvidence(told), attempt(), attempt()
     comers.expect("known", known, pod("known", FACTS["image"]))
     comers.see(pod("known", FACTS["image"]), gone=True)
     assert told.next() == (known.run_id, 1, FACTS)
@@ -65,7 +65,7 @@ def test_what_came_just_before_the_removal_is_told_and_what_never_comes_is_not()
 
 def test_a_lost_database_and_a_fault_cost_that_fact_only() -> None:
     told = Told(StoreUnavailable(), RuntimeError("a bug"))
-    comers, one = LateFacts(told), attempt()
+    comers, one = LateEvidence(told), attempt()
     for uid in ("u1", "u2", "u3"):
         comers.expect(uid, one, None)
         comers.see(pod(uid, FACTS["image"]), gone=True)
@@ -73,9 +73,9 @@ def test_a_lost_database_and_a_fault_cost_that_fact_only() -> None:
 
 
 def test_what_is_expected_is_bounded(monkeypatch: Any) -> None:
-    monkeypatch.setattr(late_facts, "MAX_EXPECTED", 2)
+    monkeypatch.setattr(late_evidence, "MAX_EXPECTED", 2)
     told = Told()
-    comers, attempts = LateFacts(told), [attempt() for _ in range(3)]
+    comers, attempts = LateEvidence(told), [attempt() for _ in range(3)]
     for number, each in enumerate(attempts):
         comers.expect(f"u{number}", each, None)
     for number in range(3):

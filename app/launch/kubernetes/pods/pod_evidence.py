@@ -1,6 +1,6 @@
-"""What a pod's status and its events tell about where and when the attempt ran. Pure: what the API gives goes in, facts come out.
+"""What a pod's status and its events tell about where and when the attempt ran. Pure: what the API gives goes in, found come out.
 
-The names of the facts are those of domain.evidence. The cluster tells whole seconds.
+The names are those of domain.evidence. The cluster tells whole seconds.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ Json = dict[str, Any]
 _OF_PROGRAM = "spec.containers{run}"
 
 
-def facts_of(pod: Json) -> Json:
+def evidence_of(pod: Json) -> Json:
     """Return what is known by now: node, image (as the node resolved it), created, scheduled."""
     status = pod.get("status") or {}
     conditions = [each for each in status.get("conditions") or [] if each.get("type") == "PodScheduled"]
     placed = [each.get("lastTransitionTime") for each in conditions if each.get("status") == "True"]
     images = [each.get("imageID") for each in status.get("containerStatuses") or [] if each.get("name") == "run"]
-    facts = {
+    found = {
         "node": (pod.get("spec") or {}).get("nodeName"),
         "image": str(images[0]).removeprefix("docker-pullable://") if images and images[0] else None,
         "created": seconds((pod.get("metadata") or {}).get("creationTimestamp")),
         "scheduled": seconds(placed[0]) if placed else None,
     }
-    return {name: fact for name, fact in facts.items() if fact is not None}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def pulling(events: Iterable[Json]) -> tuple[bool, float | None]:

@@ -22,7 +22,7 @@ RECALLED_EVENTS = 100
 _OUTPUT = (Wire.STDOUT, Wire.STDERR)
 
 
-class Facts:
+class AttemptEvidence:
     """The evidence of one attempt as far as it is known here."""
 
     def __init__(self, run: Run, lease_s: float | None = None) -> None:
@@ -31,26 +31,26 @@ class Facts:
         if lease_s is not None and run.handle is None and run.lease_until is not None:
             known = replace(known, dispatched=run.dispatched_at, claimed=run.lease_until - lease_s)
         self.evidence = known
-        self._heard_start = False
+        self._saw_start = False
 
     def of(self, run: Run) -> Run:
         """Return the run with this evidence."""
         return replace(run, evidence=self.evidence)
 
-    def hear(self, record: Record, offset: int) -> bool:
+    def observe(self, record: Record, offset: int) -> bool:
         """Take a record before which the run had `offset` bytes of output; say whether it told something new."""
         if record.kind in _OUTPUT:
-            fresh = self.evidence.first_byte is None and (self._heard_start or offset == 0)
-            return fresh and self._learn(first_byte=record.time)
+            fresh = self.evidence.first_byte is None and (self._saw_start or offset == 0)
+            return fresh and self._add(first_byte=record.time)
         if record.kind == Wire.STARTED:
-            self._heard_start = True
-            return self._learn(started=record.time)
+            self._saw_start = True
+            return self._add(started=record.time)
         if record.kind == Wire.EXIT and record.position:
-            return self._learn(exited=record.time)
-        return record.kind == Wire.FACTS and self._learn(**json.loads(record.payload))
+            return self._add(exited=record.time)
+        return record.kind == Wire.EVIDENCE and self._add(**json.loads(record.payload))
 
-    def _learn(self, **facts: object) -> bool:
-        before, self.evidence = self.evidence, self.evidence.learn(**facts)
+    def _add(self, **found: object) -> bool:
+        before, self.evidence = self.evidence, self.evidence.with_added(**found)
         return self.evidence != before
 
     def lacks(self, offset: int) -> bool:
@@ -66,9 +66,9 @@ class Facts:
             if kind == Kind.STATUS and event.get("status") == Status.RUNNING:
                 began = event.get("attempt") == self.evidence.attempt
                 if began:
-                    self._learn(started=event.get("time"))
+                    self._add(started=event.get("time"))
             elif kind == Kind.OUTPUT and began:
-                self._learn(first_byte=event.get("time"))
+                self._add(first_byte=event.get("time"))
                 return
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from app.store.schema.migrate import migrate
 from tests.unit.web.doubles import Site
-from tests.unit.web_pages.browser import Browser
+from tests.unit.web.pages.browser import Browser
 
 
 @pytest.fixture(scope="session")

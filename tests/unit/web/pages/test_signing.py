@@ -8,7 +8,7 @@ from app.service.accounts import first_login_link
 from app.store.accounts.users import MAX_FAILURES
 from app.web.auth import SESSION_COOKIE
 from tests.unit.web.doubles import Site
-from tests.unit.web_pages.browser import Browser
+from tests.unit.web.pages.browser import Browser
 
 
 def test_a_pasted_token_opens_a_session(site: Site) -> None:
