@@ -14,7 +14,7 @@ from app.domain.runs.spec import RunSpec
 
 
 class Status(StrEnum):
-    """Where a run is in its life; the last five are final."""
+    """Where a run is in its life; FINAL has those in which nothing changes any more."""
 
     QUEUED = "queued"
     STARTING = "starting"
@@ -71,6 +71,7 @@ class Outcome:
     reason: Reason
     message: str
     exit_code: int | None = None
+    # Its name, such as SIGKILL.
     signal: str | None = None
     peak_memory_bytes: int | None = None
     cpu_seconds: float | None = None
@@ -90,7 +91,11 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One execution of a user's code. Times are seconds since the epoch by the database's clock."""
+    """One execution of a user's code. Times are seconds since the epoch by the database's clock.
+
+    `sequence` is the order of submission. `token` is of the latest claim and fences its writes; `handle` names the present
+    attempt to its launcher. `let_go_at` is when the program was allowed to begin, `deadline_at` when its timeout is over.
+    """
 
     id: str
     sequence: int
@@ -100,6 +105,7 @@ class Run:
     priority: Priority
     status: Status
     created_at: float
+    # By an administrator, before all others.
     in_front: bool = False
     attempt: int = 1
     token: int = 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from flask import Blueprint, Response
 from pydantic import BaseModel
 
@@ -17,15 +19,15 @@ bp = Blueprint("health", __name__)
 class Liveness(BaseModel):
     """The process answers."""
 
-    status: str = "alive"
+    status: Literal["alive"] = "alive"
 
 
 class Readiness(BaseModel):
     """Whether the process should get requests."""
 
-    status: str
-    database: str
-    live: str
+    status: Literal["ready", "not ready"]
+    database: Literal["ok", "unavailable"]
+    live: Literal["ok", "degraded"]
     draining: bool
 
 
@@ -39,7 +41,7 @@ def alive() -> Response:
 def ready() -> Response:
     """Say whether this process should get requests. Without Redis it should: runs are accepted and streams go on from SQL."""
     site = context()
-    live = "degraded" if site.hub.degraded else "ok"
+    live: Literal["ok", "degraded"] = "degraded" if site.hub.degraded else "ok"
     found = Readiness(status="ready", database=_database(), live=live, draining=site.drain.begun)
     if found.database == "ok" and not found.draining:
         return answer(found)
@@ -48,7 +50,7 @@ def ready() -> Response:
 
 @bp.get("/metrics")
 def metrics() -> Response:
-    """Return the numbers in Prometheus' text format 0.0.4, the same from every process. Without the database there are none."""
+    """Return the numbers in Prometheus' text format 0.0.4, the same from every process. Raises: StoreUnavailable (503)."""
     site = context()
     # What this process knows and the store does not yet belongs to the answer.
     site.services.store.counters.flush()
@@ -67,7 +69,7 @@ def gauges_of(site: WebContext) -> dict[str, float]:
     }
 
 
-def _database() -> str:
+def _database() -> Literal["ok", "unavailable"]:
     try:
         context().services.store.clock.now()
     except PodwireError:

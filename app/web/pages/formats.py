@@ -1,4 +1,4 @@
-"""How pages write times and values, and what forms take. Pure text."""
+"""How pages write times and values, and what forms take. No markup."""
 
 from __future__ import annotations
 
@@ -8,16 +8,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.domain.humanize import duration, size
+from app.web.api.shapes import timestamp
 
 
-def moment(seconds: float) -> str:
-    """Return a time as `2026-11-21 10:00:05 UTC`."""
+def utc(seconds: float) -> str:
+    """Return a time, in seconds since the epoch, as `2026-11-21 10:00:05 UTC`."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
-def rfc3339(seconds: float) -> str:
-    """Return a time for `<time datetime>`."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def size_field(amount: int) -> str:
@@ -41,24 +37,24 @@ def status_words(status: str) -> str:
     return status.replace("_", " ")
 
 
-def value(given: object) -> str:
+def answer(given: object) -> str:
     """Return an answer as people read it."""
     if isinstance(given, bool):
         return "Yes" if given else "No"
     return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
-def shown(name: str) -> str:
+def printable(name: str) -> str:
     """Return a name that a program chose as it can be read: what is not printable is escaped."""
     return name if name.isprintable() else json.dumps(name)
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    "moment": moment,
-    "rfc3339": rfc3339,
+    "utc": utc,
+    "rfc3339": timestamp,
     "duration": duration,
     "size": size,
     "status_words": status_words,
-    "answer": value,
-    "shown": shown,
+    "answer": answer,
+    "printable": printable,
 }
