@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from app.agent.records.wire_format import Kind as Wire
-from app.domain.errors import AttemptGone, Fenced, LauncherUnavailable, LinkLost, PodwireError
+from app.domain.errors import AttemptGone, Fenced, FormsBusy, LauncherUnavailable, LinkLost, PodwireError
 from app.domain.ports import Attempt, Link
 from app.domain.reconcile import leaves_remains
 from app.domain.runs.events import Kind
@@ -22,6 +22,7 @@ from app.supervise.artefact_upload import ArtefactUpload
 from app.supervise.attempt_end import AttemptEnd, began_after
 from app.supervise.attempt_facts import RECALLED_EVENTS, Facts
 from app.supervise.dialogue import Dialogue
+from app.supervise.form_default import FormDefaults
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.log.run_log import RunLog
 from app.supervise.session import (
@@ -30,12 +31,14 @@ from app.supervise.session import (
     AnnounceAnswer,
     AskQuestion,
     ChangeStatus,
+    CheckForm,
     End,
     HeldUp,
     NewFacts,
     SendCommand,
     Session,
     WriteEvent,
+    refuse,
 )
 from app.supervise.worker.lease_scope import RETRY_S, LeaseScope
 from app.supervise.worker.worker_context import WorkerContext
@@ -63,6 +66,7 @@ class Supervisor:
         self._session = Session(run, log.top.offset, Facts(run, context.lease_s))
         self._attempt_end = AttemptEnd(self._lease, lambda: began_after(lambda: context.launcher.remove(self._attempt)))
         self._dialogue = Dialogue(self._lease, run, self._send)
+        self._form_defaults = FormDefaults(self._lease, run, context.forms)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
         self._link: Link | None = None
         self._sent_at: dict[str, float] = {}
@@ -163,7 +167,12 @@ class Supervisor:
         elif time.monotonic() > self._heard_at + SILENCE_S:
             return self._drop_link()
         for record in records:
-            self._perform(self._session.record(record))
+            try:
+                self._perform(self._session.record(record))
+            except FormsBusy:
+                # The record is read again from where the log ends; meanwhile people can still end the run.
+                self._drop_link()
+                return self._lease.pause(RETRY_S)
             if self._ended:
                 return
 
@@ -253,7 +262,7 @@ class Supervisor:
                     self._send(command, body)
                 case ChangeStatus(step, reason):
                     self._move(step, reason)
-                case AskQuestion():
+                case AskQuestion() | CheckForm():
                     self._ask(action)
                 case AnnounceAnswer():
                     self._announce(action)
@@ -274,10 +283,21 @@ class Supervisor:
         if step is Step.WAIT:
             self._context.on_release()
 
-    def _ask(self, ask: AskQuestion) -> None:
+    def _ask(self, ask: AskQuestion | CheckForm) -> None:
+        if isinstance(ask, CheckForm):
+            return self._check_form(ask)
         if self._dialogue.ask(ask):
             self._wait_or_go_on()
             self._check_row_at = 0.0
+
+    def _check_form(self, check: CheckForm) -> None:
+        refusal, ask = self._form_defaults.refusal(check.ask), check.ask
+        if refusal is None:
+            return self._ask(ask)
+        self._perform(refuse(ask.asked.number, refusal.code, refusal.detail, ask.time, ask.spool))
+        # A program may ask many such forms at once, and still be stopped between two of them.
+        self._lease.check()
+        self._check_row_if_due()
 
     def _announce(self, announce: AnnounceAnswer) -> None:
         if self._dialogue.announce(announce):
