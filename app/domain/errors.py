@@ -51,6 +51,30 @@ class InvalidInput(PodwireError):
         super().__init__(detail or "; ".join(f"{error.field}: {error.message}" for error in self.errors))
 
 
+class FormTooCostly(PodwireError):
+    """Checking this form takes more time or memory than it may: simplify its schema or its value."""
+
+    code, status = "form_too_costly", 422
+
+
+class FormUncheckable(PodwireError):
+    """This form's schema cannot be checked."""
+
+    code, status = "form_uncheckable", 422
+
+
+class FormEndedProcesses(PodwireError):
+    """Each process that began to check this form was gone before it was done: simplify its schema or its default."""
+
+    code, status = "form_ended_processes", 422
+
+
+class FormsBusy(PodwireError):
+    """Too many forms are being checked at the moment; try again shortly."""
+
+    code, status, retryable = "forms_busy", 503, True
+
+
 class Unauthenticated(PodwireError):
     """Sign in first, or send a valid token."""
 

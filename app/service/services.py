@@ -11,6 +11,7 @@ from app.domain.runs.retry import Retries
 from app.domain.runs.run import Priority
 from app.domain.runs.spec import SpecLimits
 from app.domain.tracing import NoTracer, Tracer
+from app.forms.checker import FormChecker
 from app.store.artefacts.workspaces import Workspaces
 from app.store.store import Store
 
@@ -44,3 +45,4 @@ class Services:
     artefact_rules: ArtefactRules = field(default_factory=ArtefactRules)
     highest_priority: Priority = Priority.CRITICAL
     tracer: Tracer = field(default_factory=NoTracer)
+    forms: FormChecker = field(default_factory=FormChecker)

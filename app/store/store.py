@@ -21,6 +21,7 @@ from app.store.queue.limits import LimitSettings
 from app.store.queue.queue import Queue
 from app.store.queue.queue_admin import QueueAdmin
 from app.store.runs.attempts import Attempts
+from app.store.runs.form_checks import FormChecks
 from app.store.runs.inputs import InputStore
 from app.store.runs.leases import RunLeases
 from app.store.runs.questions import QuestionStore
@@ -40,6 +41,7 @@ class Store:
     attempts: Attempts
     leases: RunLeases
     questions: QuestionStore
+    form_checks: FormChecks
     inputs: InputStore
     secrets: RunSecrets
     retention: Retention
@@ -65,6 +67,7 @@ def make_store(engine: Engine, process_id: str) -> Store:
         attempts=Attempts(engine),
         leases=RunLeases(engine),
         questions=QuestionStore(engine),
+        form_checks=FormChecks(engine),
         inputs=InputStore(engine),
         secrets=RunSecrets(engine),
         retention=Retention(engine),

@@ -6,10 +6,12 @@ The shell around it (supervisor.py) reads, sends and stores; nothing here does.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 
 from app.agent.records.wire_format import Kind as Wire
-from app.domain.errors import InvalidInput
+from app.domain.bounded_json import NotJson, read_json
+from app.domain.errors import InvalidInput, RunEnded
 from app.domain.humanize import size
 from app.domain.ports import Record
 from app.domain.runs.events import Kind, end_fields, output_fields
@@ -22,6 +24,7 @@ from app.supervise.attempt_evidence import AttemptEvidence, use_of
 
 KILL_AGAIN_S = 2.0
 GIVE_UP_AFTER_KILL_S = 20.0
+_NUMBER = re.compile(rb'\{\s{0,9}"number":\s{0,9}(\d{1,9})\b')
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,13 @@ class AskQuestion:
     asked: Asked
     time: float
     spool: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckForm:
+    """Find out whether the form's default fits its schema; then ask, or refuse the question."""
+
+    ask: AskQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,8 @@ class End:
     left_nothing: bool = False
 
 
-Action = WriteEvent | AskQuestion | AnnounceAnswer | SendCommand | ChangeStatus | Acknowledged | AttemptUpdate | HeldUp | End
+Asking = AskQuestion | CheckForm
+Action = WriteEvent | Asking | AnnounceAnswer | SendCommand | ChangeStatus | Acknowledged | AttemptUpdate | HeldUp | End
 
 
 class Session:
@@ -124,13 +135,13 @@ class Session:
         changed = self.evidence.observe(record, self.offset)
         if record.kind in (Wire.STDOUT, Wire.STDERR):
             return [self._output(record)]
+        if record.kind == Wire.QUESTION:
+            return self._question(record)
         body = json.loads(record.payload)
         if record.kind == Wire.STARTED:
             fields: dict[str, object] = {"status": Status.RUNNING.value, "attempt": self.run.attempt}
             started = [ChangeStatus(Step.START)] if self.run.status is Status.STARTING else []
             return [*started, WriteEvent(Kind.STATUS, fields, record.time, record.position)]
-        if record.kind == Wire.QUESTION:
-            return self._question(body, record)
         if record.kind == Wire.TAKEN:
             refused = body.get("state") == "refused"
             return [] if refused else [AnnounceAnswer(int(body["number"]), record.time, record.position)]
@@ -170,14 +181,19 @@ class Session:
         self.offset += len(record.payload)
         return WriteEvent(Kind.OUTPUT, fields, record.time, record.position, len(record.payload))
 
-    def _question(self, body: dict[str, object], record: Record) -> list[Action]:
+    def _question(self, record: Record) -> list[Action]:
         try:
-            return [AskQuestion(parse_asked(body), record.time, record.position)]
-        except InvalidInput as error:
-            number = body.get("number")
-            notice: dict[str, object] = {"code": "question_refused", "message": f"A question was refused: {error.detail}"}
-            refusal = {"id": f"reply-{number}", "number": number, "state": "refused", "value": None, "message": error.detail}
-            return [SendCommand(Wire.REPLY, refusal), WriteEvent(Kind.NOTICE, notice, record.time, record.position)]
+            body = read_json(record.payload, nul=True)
+            asked = parse_asked(body if isinstance(body, dict) else {})
+        except (NotJson, InvalidInput) as error:
+            return refuse(_number_of(record.payload), error.code, error.detail, record.time, record.position)
+        ask = AskQuestion(asked, record.time, record.position)
+        if asked.kind is not QuestionKind.FORM or asked.default is None:
+            return [ask]
+        if self.run.status is Status.STOPPING:
+            # Nobody will answer it, and the checks of many would hold up the end.
+            return refuse(asked.number, RunEnded.code, "The run is being ended.", record.time, record.position)
+        return [CheckForm(ask)]
 
     def watch(self, row: Run, now: float) -> list[Action]:
         """Compare with the run's row and the database's clock: cancellation, the timeout, a stop that takes too long."""
@@ -276,6 +292,22 @@ def _named(reason: Reason, exit_record: dict[str, object], spec: RunSpec) -> Out
     held = f" (at most it held {size(peak)})" if isinstance(peak, int) else ""
     message = str(exit_record.get("message") or _NAMED[reason].format(memory=size(spec.memory_bytes), peak=held))
     return Outcome(Status.TIMED_OUT if reason is Reason.RUN_TIMEOUT else Status.FAILED, reason, message[:1000])
+
+
+def refuse(number: int | None, code: str, message: str, time: float, spool: int) -> list[Action]:
+    """Return how a question is refused: the asker gets the reason, and so do the watchers. `code` is for programs."""
+    fields: dict[str, object] = {"code": "question_refused", "reason": code, "message": f"A question was refused: {message}"}
+    told = WriteEvent(Kind.NOTICE, fields, time, spool)
+    if number is None:
+        return [told]
+    body: dict[str, object] = {"id": f"reply-{number}", "number": number, "state": "refused", "value": None}
+    return [SendCommand(Wire.REPLY, {**body, "reason": code, "message": message}), told]
+
+
+def _number_of(payload: bytes) -> int | None:
+    """Return the number of a question that cannot be read: agents write it first."""
+    found = _NUMBER.match(payload)
+    return int(found[1]) if found else None
 
 
 def question_fields(question: Question) -> dict[str, object]:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import replace
 
-from app.domain.errors import AttemptGone, Fenced, LauncherUnavailable, LinkLost, PodwireError
+from app.domain.errors import AttemptGone, Fenced, FormsBusy, LauncherUnavailable, LinkLost, PodwireError
 from app.domain.ports import Attempt, Link
 from app.domain.reconcile import leaves_remains
 from app.domain.runs.events import Kind
@@ -22,6 +22,7 @@ from app.supervise.artefact_upload import ArtefactUpload
 from app.supervise.attempt_end import AttemptEnd, began_after
 from app.supervise.attempt_evidence import RECALLED_EVENTS, AttemptEvidence
 from app.supervise.dialogue import Dialogue
+from app.supervise.form_default import FormDefaults
 from app.supervise.launching import Launching, NotLaunched
 from app.supervise.log.run_log import RunLog
 from app.supervise.session import (
@@ -31,11 +32,13 @@ from app.supervise.session import (
     AskQuestion,
     AttemptUpdate,
     ChangeStatus,
+    CheckForm,
     End,
     HeldUp,
     SendCommand,
     Session,
     WriteEvent,
+    refuse,
 )
 from app.supervise.worker.lease_scope import RETRY_S, LeaseScope
 from app.supervise.worker.worker_context import WorkerContext
@@ -63,6 +66,7 @@ class Supervisor:
         self._attempt_end = AttemptEnd(self._lease, lambda: began_after(lambda: context.launcher.remove(self._attempt)))
         self._agent = AgentLink(self._connect)
         self._dialogue = Dialogue(self._lease, run, self._agent.send)
+        self._form_defaults = FormDefaults(self._lease, run, context.forms)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
         self._check_row_at = self._publish_at = 0.0
         self._began_at = time.monotonic()
@@ -156,7 +160,12 @@ class Supervisor:
             logger.info("run %s: agent not reached yet: %s", self._session.run.id, error)
             return self._lease.pause(RETRY_S)
         for record in records:
-            self._perform(self._session.record(record))
+            try:
+                self._perform(self._session.record(record))
+            except FormsBusy:
+                # The record is read again from where the log ends; meanwhile people can still end the run.
+                self._agent.close()
+                return self._lease.pause(RETRY_S)
             if self._ended:
                 return
 
@@ -227,7 +236,7 @@ class Supervisor:
                     self._agent.send(command, body)
                 case ChangeStatus(step, reason):
                     self._move(step, reason)
-                case AskQuestion():
+                case AskQuestion() | CheckForm():
                     self._ask(action)
                 case AnnounceAnswer():
                     self._announce(action)
@@ -248,10 +257,21 @@ class Supervisor:
         if step is Step.WAIT:
             self._context.on_release()
 
-    def _ask(self, ask: AskQuestion) -> None:
+    def _ask(self, ask: AskQuestion | CheckForm) -> None:
+        if isinstance(ask, CheckForm):
+            return self._check_form(ask)
         if self._dialogue.ask(ask):
             self._wait_or_go_on()
             self._check_row_at = 0.0
+
+    def _check_form(self, check: CheckForm) -> None:
+        refusal, ask = self._form_defaults.refusal(check.ask), check.ask
+        if refusal is None:
+            return self._ask(ask)
+        self._perform(refuse(ask.asked.number, refusal.code, refusal.detail, ask.time, ask.spool))
+        # A program may ask many such forms at once, and still be stopped between two of them.
+        self._lease.check()
+        self._check_row_if_due()
 
     def _announce(self, announce: AnnounceAnswer) -> None:
         if self._dialogue.announce(announce):

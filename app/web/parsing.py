@@ -5,20 +5,17 @@ What the values mean is for the schemas and the domain.
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from typing import TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
+from app.domain.bounded_json import NotJson, json_faults, path_text, read_json
+from app.domain.bounded_json import shown as shown
 from app.domain.errors import BadRequest, FieldError, InvalidInput, PodwireError
 
-MAX_DEPTH = 64
-MAX_VALUES = 100_000
-MAX_INTEGER = 2**63 - 1
 _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,14 +42,11 @@ def json_body(max_bytes: int | None = None) -> dict[str, object]:
 def json_object(data: bytes | str) -> dict[str, object]:
     """Return the JSON object that the text is. Raises: BadRequest for what is not JSON, InvalidInput for what cannot be kept."""
     try:
-        value = json.loads(data.decode() if isinstance(data, bytes) else data, parse_constant=_refuse)
-    except (ValueError, RecursionError) as error:
-        # UnicodeDecodeError, JSONDecodeError and numbers of thousands of digits are all ValueErrors.
+        value = read_json(data)
+    except NotJson as error:
         raise BadRequest("The body is not valid JSON.") from error
     if not isinstance(value, dict):
         raise InvalidInput([FieldError("body", "must be a JSON object")])
-    if faults := list(_faults(value)):
-        raise InvalidInput(faults[:100])
     return value
 
 
@@ -68,7 +62,7 @@ def query(model: type[Model]) -> Model:
     """Return the request's query as the model; a list field takes every occurrence of its name. Raises: InvalidInput."""
     lists = {name for name, field in model.model_fields.items() if "list" in str(field.annotation)}
     given = {name: values if name in lists else values[-1] for name, values in request.args.lists()}
-    if faults := list(_faults(given)):
+    if faults := list(json_faults(given)):
         raise InvalidInput(faults)
     return parse(model, given)
 
@@ -83,63 +77,8 @@ def header(name: str, max_length: int = 255) -> str | None:
 
 def field_errors(error: ValidationError) -> list[FieldError]:
     """Return what a schema found, without the values that were sent."""
-    return [FieldError(_path(fault["loc"]), _sentence(fault["type"], fault["msg"])) for fault in error.errors()]
+    return [FieldError(path_text(fault["loc"]), _sentence(fault["type"], fault["msg"])) for fault in error.errors()]
 
 
 def _sentence(kind: str, message: str) -> str:
     return _WORDS.get(kind) or message.removeprefix("Value error, ")
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else ("." if path else "") + shown(part)
-    return path or "body"
-
-
-def shown(text: str) -> str:
-    """Return a name that came from outside in a form that is safe in every answer and log."""
-    return text[:100].encode("unicode_escape").decode("ascii")
-
-
-def _refuse(constant: str) -> object:
-    raise ValueError(constant)
-
-
-def _faults(value: object) -> Iterator[FieldError]:
-    # A stack, since the depth is the sender's choice. What passes can be encoded and stored by everything behind this.
-    stack: list[tuple[tuple[int | str, ...], object]] = [((), value)]
-    seen = 0
-    while stack:
-        path, item = stack.pop()
-        seen += 1
-        if len(path) > MAX_DEPTH or seen > MAX_VALUES:
-            yield FieldError(_path(path[:3]), "is nested too deeply or has too many values")
-            return
-        if isinstance(item, dict):
-            stack += [((*path, key), inner) for key, inner in item.items()]
-            yield from (FieldError(_path((*path, key)), fault) for key in item if (fault := _fault(key)))
-        elif isinstance(item, list):
-            stack += [((*path, number), inner) for number, inner in enumerate(item)]
-        elif fault := _fault(item):
-            yield FieldError(_path(path), fault)
-
-
-def _fault(item: object) -> str | None:
-    if isinstance(item, str):
-        return _text_fault(item)
-    if isinstance(item, float) and not math.isfinite(item):
-        return "is not a finite number"
-    if isinstance(item, int) and abs(item) > MAX_INTEGER:
-        return "is too large a number"
-    return None
-
-
-def _text_fault(text: str) -> str | None:
-    if "\0" in text:
-        return "must not contain a NUL character"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "must not contain a lone surrogate"
-    return None

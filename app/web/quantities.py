@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
+
+from app.domain.bounded_json import is_finite
 
 _BYTES = {
     "": 1,
@@ -51,6 +52,6 @@ def duration_s(value: object) -> float:
 
 
 def _number(value: object, fault: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not is_finite(value):
         raise ValueError(fault)
     return float(value)

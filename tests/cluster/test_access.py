@@ -131,7 +131,7 @@ def test_a_full_quota_is_waited_for_and_hides_no_pod(api: KubeApi, shape: Shape,
         assert launcher.launch(first) == handle
         with pytest.raises(LauncherUnavailable, match="quota") as refused:
             launcher.launch(second)
-        assert (refused.value.extensions["reason"], refused.value.facts["waits"]) == ("QuotaExceeded", True)
+        assert (refused.value.extensions["reason"], refused.value.extensions["waits"]) == ("QuotaExceeded", True)
         launcher.remove(first)
         follower = launched(launcher, second)
         follower.to_end()

@@ -22,6 +22,6 @@ def json_object(body: bytes) -> dict[str, object]:
     """Return the JSON object in a body; an empty one for anything else."""
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -98,7 +98,7 @@ class Stream:
             return []
         try:
             decoded = json.loads(frame.data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ProtocolFault("a frame is not JSON") from error
         return follower.receive(decoded)
 

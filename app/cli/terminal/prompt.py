@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.cli.terminal.harmless import harmless
+from app.domain.bounded_json import NotJson, read_json
+from app.domain.errors import InvalidInput
 from app.domain.runs.question import QuestionKind
 
 _YES = frozenset({"y", "yes", "true", "1"})
@@ -97,8 +99,8 @@ def _number(text: str) -> int | float:
 
 def _form(text: str) -> object:
     try:
-        return json.loads(text)
-    except ValueError:
+        return read_json(text)
+    except (NotJson, InvalidInput):
         raise ValueError('Type the answer as JSON, such as {"name": "value"}.') from None
 
 

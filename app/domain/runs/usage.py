@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+from app.domain.bounded_json import is_finite
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -30,7 +32,7 @@ def decode(data: bytes) -> Use | None:
     try:
         body = json.loads(data)
         return reading(body, int(body["attempt"]), float(body["at"]))
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
 
 
@@ -40,4 +42,7 @@ def reading(body: dict[str, object], attempt: int, at: float) -> Use | None:
     cpu, cores = body.get("cpu_seconds"), body.get("cpu_cores")
     if not isinstance(memory, int) or not isinstance(peak, int) or not isinstance(cpu, int | float):
         return None
-    return Use(attempt, at, memory, peak, float(cpu), float(cores) if isinstance(cores, int | float) else None)
+    if not all(is_finite(number) for number in (memory, peak, cpu)):
+        return None
+    known = isinstance(cores, int | float) and is_finite(cores)
+    return Use(attempt, at, memory, peak, float(cpu), float(cores) if known else None)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from app.domain.errors import NotFound
 from app.domain.person import Person
-from app.domain.runs.question import Question, check_value
+from app.domain.runs.question import Question, QuestionKind, QuestionState, check_value
 from app.service.queue.dispatch import wake
 from app.service.services import Services
 
@@ -13,12 +13,15 @@ def answer(services: Services, person: Person, question_id: str, value: object, 
     """Settle the question with the value, once: the first accepted answer stays; the same one again is fine.
 
     Persisted first, then the supervisor is nudged. Raises: NotFound (also for those who may not answer), InvalidInput,
-    AlreadyAnswered, QuestionClosed, QuestionExpired, StoreUnavailable.
+    FormTooCostly, FormUncheckable, FormsBusy, AlreadyAnswered, QuestionClosed, QuestionExpired, StoreUnavailable.
     """
     question = services.store.questions.get(question_id)
     if question is None or not _may_answer(services, person, question):
         raise NotFound("There is no such question, or it is not yours to answer.")
-    settled = services.store.questions.answer(question_id, person, check_value(question.asked, value), reply_id)
+    answer = check_value(question.asked, value)
+    if question.asked.kind is QuestionKind.FORM and question.state is QuestionState.OPEN:
+        services.forms.check(question.asked.schema or {}, answer)
+    settled = services.store.questions.answer(question_id, person, answer, reply_id)
     wake(services, settled.run_id, "reply")
     return settled
 

@@ -313,6 +313,18 @@ artefact_files = Table(
     Column("modified_at", Double, nullable=False),
 )
 
+# Forms of running code whose check began. `token` is the claim that is at it; 0 = none.
+form_checks = Table(
+    "form_checks",
+    metadata,
+    of_run(primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("token", BigInteger, nullable=False),
+    Column("kills", Integer, nullable=False),
+    Column("refusal", Text),
+)
+
 # Short leases of periodic work, so that one process of many does it at a time.
 ticks = Table(
     "ticks",

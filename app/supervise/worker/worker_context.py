@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from app.domain.ports import EventLog, Launcher, Uses
 from app.domain.runs.retry import Retries
 from app.domain.tracing import NoTracer, Tracer
+from app.forms.checker import FormChecker
 from app.store.store import Store
 from app.supervise.artefact_storage import ArtefactStorage
 from app.supervise.log.archiver import Archiver
@@ -60,4 +61,5 @@ class WorkerContext:
     keep_failed_s: float = 0.0
     tracer: Tracer = field(default_factory=NoTracer)
     artefact_storage: ArtefactStorage | None = None
+    forms: FormChecker = field(default_factory=FormChecker)
     halt: threading.Event = field(default_factory=threading.Event)

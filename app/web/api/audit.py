@@ -8,6 +8,7 @@ from flask import Blueprint, Response, request, url_for
 from pydantic import BaseModel, Field
 
 from app.domain.audit import Change
+from app.domain.bounded_json import MAX_INTEGER
 from app.service.queue import queue_admin
 from app.web import parsing
 from app.web.api.answers import answer
@@ -23,7 +24,7 @@ class AuditQuery(Shape):
 
     subject: str | None = Field(None, max_length=400, description="a run's id or the scope of a limit")
     limit: int = Field(50, ge=1, le=200, strict=False)
-    before: int | None = Field(None, ge=1, strict=False, description="where the list goes on, from `next`")
+    before: int | None = Field(None, ge=1, le=MAX_INTEGER, strict=False, description="where the list goes on, from `next`")
 
 
 class ChangeResource(BaseModel):

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from app.domain.bounded_json import NotJson, read_json
 from app.domain.runs.question import Asked, QuestionKind
 
 PREFIX = "field."
@@ -35,7 +36,7 @@ def fields(asked: Asked) -> list[Field] | None:
     if schema.get("type") != "object" or not isinstance(properties, dict) or not 0 < len(properties) <= MAX_FIELDS:
         return None
     required = schema.get("required")
-    needed = set(required) if isinstance(required, list) else set()
+    needed = {name for name in required if isinstance(name, str)} if isinstance(required, list) else set()
     given = asked.default if isinstance(asked.default, dict) else {}
     found = [_field(name, rule, name in needed, given.get(name)) for name, rule in properties.items()]
     return None if None in found else [field for field in found if field]
@@ -69,8 +70,8 @@ def _object(asked: Asked, form: Mapping[str, str], text: str) -> object:
     simple = fields(asked)
     if simple is None:
         try:
-            return json.loads(text)
-        except (ValueError, RecursionError):
+            return read_json(text)
+        except NotJson:
             return text
     read = {field.name: _read(asked, field, form.get(PREFIX + field.name)) for field in simple}
     return {name: value for name, value in read.items() if value is not None}

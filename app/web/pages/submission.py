@@ -12,6 +12,7 @@ from flask import flash, redirect, request, url_for
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
+from app.domain.bounded_json import NotJson, read_json
 from app.domain.errors import FieldError, InvalidInput, PodwireError
 from app.domain.runs.retry import ON_REQUEST
 from app.domain.runs.run import Priority
@@ -129,8 +130,8 @@ def read_files(form: Mapping[str, str], uploads: Sequence[FileStorage]) -> tuple
     """Return the files of an earlier try that are to be kept, and the uploaded ones; each must be UTF-8 text."""
     files, faults = {}, []
     try:
-        kept = json.loads(form.get("kept_files") or "{}")
-    except (ValueError, RecursionError):
+        kept = read_json(form.get("kept_files") or "{}")
+    except (NotJson, InvalidInput):
         kept = {}
     if isinstance(kept, dict):
         files = {name: text for name, text in kept.items() if isinstance(text, str) and form.get(f"keep.{name}") == "1"}

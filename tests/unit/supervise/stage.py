@@ -94,6 +94,7 @@ class PlayLauncher:
     def __init__(self, *plays: Play) -> None:
         self.plays = dict(enumerate(plays, 1))
         self.attempts: list[Attempt] = []
+        self.links: list[PlayLink] = []
 
     def launch(self, attempt: Attempt) -> str:
         self.attempts.append(attempt)
@@ -109,7 +110,12 @@ class PlayLauncher:
         play = self.plays[attempt.number]
         if play.removed:
             raise AttemptGone()
-        return PlayLink(play, position, on_start)
+        self.links.append(PlayLink(play, position, on_start))
+        return self.links[-1]
+
+    def sent(self, kind: Wire) -> list[dict[str, object]]:
+        """What was sent to the agents of this kind."""
+        return [body for link in self.links for sent, body in link.sent if sent == kind]
 
     def remove(self, attempt: Attempt) -> bool:
         self.plays[attempt.number].removed += 1
