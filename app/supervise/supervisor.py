@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from app.agent.records.wire_format import Kind as Wire
 from app.domain.errors import AttemptGone, Fenced, FormsBusy, LauncherUnavailable, LinkLost, PodwireError
-from app.domain.ports import Attempt, Link
+from app.domain.ports import Attempt, Link, Record
 from app.domain.reconcile import leaves_remains
 from app.domain.runs.events import Kind
 from app.domain.runs.lifecycle import Step, transition
@@ -69,6 +69,8 @@ class Supervisor:
         self._form_defaults = FormDefaults(self._lease, run, context.forms)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
         self._link: Link | None = None
+        # What was read of this link, but waits for a form's check.
+        self._unperformed: list[Record] = []
         self._sent_at: dict[str, float] = {}
         self._check_row_at = self._publish_at = self._heard_at = 0.0
         self._began_at = time.monotonic()
@@ -153,7 +155,8 @@ class Supervisor:
         """Read what the agent says and do what follows from it."""
         try:
             link = self._connected()
-            records = link.read(0.0 if self._lease.woken.is_set() else max(0.0, self._check_row_at - time.monotonic()))
+            within_s = 0.0 if self._lease.woken.is_set() else max(0.0, self._check_row_at - time.monotonic())
+            records = self._unperformed or link.read(within_s)
         except AttemptGone:
             return self._perform([self._session.lost()])
         except LinkLost as error:
@@ -166,15 +169,19 @@ class Supervisor:
             self._heard_at = time.monotonic()
         elif time.monotonic() > self._heard_at + SILENCE_S:
             return self._drop_link()
-        for record in records:
+        self._unperformed = list(records)
+        while self._unperformed:
+            actions = self._session.record(self._unperformed[0])
             try:
-                self._perform(self._session.record(record))
+                self._perform(actions)
             except FormsBusy:
-                # The record is read again from where the log ends; meanwhile people can still end the run.
-                self._drop_link()
+                # Meanwhile people can still end the run. The link stays: closing it would take replies back that were just sent.
                 return self._lease.pause(RETRY_S)
             if self._ended:
                 return
+            del self._unperformed[:1]
+            if any(isinstance(action, CheckForm) for action in actions):
+                return  # that may have taken long: the lease, the row and the watchers get their turn
 
     def _connected(self) -> Link:
         if self._link is None:
@@ -188,6 +195,7 @@ class Supervisor:
 
     def _drop_link(self) -> None:
         link, self._link = self._link, None
+        self._unperformed = []
         if link:
             link.close()
 
@@ -295,9 +303,6 @@ class Supervisor:
         if refusal is None:
             return self._ask(ask)
         self._perform(refuse(ask.asked.number, refusal.code, refusal.detail, ask.time, ask.spool))
-        # A program may ask many such forms at once, and still be stopped between two of them.
-        self._lease.check()
-        self._check_row_if_due()
 
     def _announce(self, announce: AnnounceAnswer) -> None:
         if self._dialogue.announce(announce):
