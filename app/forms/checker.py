@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = 2
 # The child is stopped by its own limit on CPU; this is for a machine that gives it none.
-WALL_S = 10.0
+WALL_S = 20.0
 
 
 class FormChecker:

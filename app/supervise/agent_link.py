@@ -25,6 +25,8 @@ class AgentLink:
         self._link: Link | None = None
         self._sent_at: dict[str, float] = {}
         self._received_at = 0.0
+        # What was read of this link and waits for something else to be done first.
+        self._given_back: list[Record] = []
 
     @property
     def is_open(self) -> bool:
@@ -45,7 +47,8 @@ class AgentLink:
         Raises: AttemptGone, and LinkLost or LauncherUnavailable ; a link that is lost is dropped.
         """
         try:
-            records = list(self.open().read(timeout_s))
+            given, self._given_back = self._given_back, []
+            records = given or list(self.open().read(timeout_s))
         except LinkLost:
             self.close()
             raise
@@ -54,6 +57,10 @@ class AgentLink:
         elif time.monotonic() > self._received_at + SILENCE_S:
             self.close()
         return records
+
+    def give_back(self, records: list[Record]) -> None:
+        """Have `read` return these next, unless the link is dropped: then they come from the new one."""
+        self._given_back = records
 
     def send(self, kind: Wire, body: dict[str, object]) -> None:
         """Send a command unless this link carried it a moment ago; it is sent again until the agent acknowledges it."""
@@ -86,6 +93,6 @@ class AgentLink:
 
     def close(self) -> None:
         """Drop the link, if there is one."""
-        link, self._link = self._link, None
+        link, self._link, self._given_back = self._link, None, []
         if link:
             link.close()

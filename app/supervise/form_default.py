@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # So many claims may be gone before the check was done; then it is the form's fault.
 MAX_KILLS = 3
 WAIT_S = 1.0
+# So often an attempt may have this process' time for nothing.
+MAX_COSTLY = 3
 
 
 class Refusal:
@@ -59,6 +61,13 @@ class FormDefaults:
         try:
             if kills >= MAX_KILLS:
                 raise FormEndedProcesses()
+            if (
+                self._lease.call_store(lambda: self._store.form_checks.refused(run.id, run.attempt, FormTooCostly.code))
+                >= MAX_COSTLY
+            ):
+                raise FormTooCostly(
+                    f"Checking this run's forms took more time or memory than it may {MAX_COSTLY} times: no more."
+                )
             self._forms.check_in_place(ask.asked.schema or {}, ask.asked.default, "default")
         except (InvalidInput, FormTooCostly, FormUncheckable, FormEndedProcesses) as error:
             return Refusal(error.code, error.detail)

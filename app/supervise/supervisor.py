@@ -159,15 +159,19 @@ class Supervisor:
         except LauncherUnavailable as error:
             logger.info("run %s: agent not reached yet: %s", self._session.run.id, error)
             return self._lease.pause(RETRY_S)
-        for record in records:
+        for number, record in enumerate(records):
+            actions = self._session.record(record)
             try:
-                self._perform(self._session.record(record))
+                self._perform(actions)
             except FormsBusy:
-                # The record is read again from where the log ends; meanwhile people can still end the run.
-                self._agent.close()
+                # Meanwhile people can still end the run. The link stays: closing it would take replies back that were just sent.
+                self._agent.give_back(records[number:])
                 return self._lease.pause(RETRY_S)
             if self._ended:
                 return
+            if any(isinstance(action, CheckForm) for action in actions):
+                # That may have taken long: the lease, the row and the watchers get their turn.
+                return self._agent.give_back(records[number + 1 :])
 
     def _connect(self) -> Link:
         if self._session.run.status is Status.STARTING:
@@ -269,9 +273,6 @@ class Supervisor:
         if refusal is None:
             return self._ask(ask)
         self._perform(refuse(ask.asked.number, refusal.code, refusal.detail, ask.time, ask.spool))
-        # A program may ask many such forms at once, and still be stopped between two of them.
-        self._lease.check()
-        self._check_row_if_due()
 
     def _announce(self, announce: AnnounceAnswer) -> None:
         if self._dialogue.announce(announce):

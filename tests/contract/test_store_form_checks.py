@@ -43,11 +43,13 @@ def test_a_refusal_is_kept_and_what_was_good_is_forgotten(house, engine):
         checks.note(neighbour.id, neighbour.token, 1, position)
     checks.refuse(run.id, 1, 7, "no")
     checks.forget(run.id, 1, 8)
+    checks.refuse(neighbour.id, 1, 7, "no")
+    assert [checks.refused(run.id, attempt, words) for attempt, words in ((1, "n"), (2, "n"), (1, "x"))] == [1, 0, 0]
     token = again(house, run).token
     assert checks.note(run.id, token, 1, 7) == FormCheck(0, "no")
     assert checks.note(run.id, token, 1, 8) == FormCheck(0, None)
     with begin(engine) as connection:
         kept = connection.execute(select(form_checks.c.run_id, form_checks.c.position, form_checks.c.refusal)).all()
-        assert sorted(tuple(row[1:]) for row in kept if row.run_id == neighbour.id) == [(7, None), (8, None)]
+        assert sorted(tuple(row[1:]) for row in kept if row.run_id == neighbour.id) == [(7, "no"), (8, None)]
         connection.execute(runs.delete().where(runs.c.id == run.id))
         assert {row.run_id for row in connection.execute(select(form_checks.c.run_id))} == {neighbour.id}

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, bindparam, delete, insert, select, update
+from sqlalchemy import Engine, bindparam, delete, func, insert, select, update
 
 from app.domain.errors import Fenced
-from app.store.engine import begin
+from app.store.engine import begin, reading
 from app.store.schema.tables import IS_SUPERVISED, form_checks, runs
 
 _RECORD = (
@@ -36,6 +36,13 @@ AGAIN = update(form_checks).where(*_RECORD).values(token=bindparam("by"), kills=
 
 # What the asker is told, whoever reads the record again.
 REFUSE = update(form_checks).where(*_RECORD).values(refusal=bindparam("said"))
+
+# How many of an attempt's records were refused with these words in it.
+COUNT = select(func.count()).where(
+    form_checks.c.run_id == bindparam("run"),
+    form_checks.c.attempt == bindparam("which"),
+    form_checks.c.refusal.contains(bindparam("words"), autoescape=False),
+)
 
 # The check was not begun after all: this claim will not count.
 PUT_OFF = update(form_checks).where(*_RECORD, form_checks.c.token == bindparam("by")).values(token=0)
@@ -82,6 +89,11 @@ class FormChecks:
     def refuse(self, run_id: str, attempt: int, position: int, refusal: str) -> None:
         """Keep what the asker is told. Idempotent."""
         self._change(REFUSE, run_id, attempt, position, said=refusal)
+
+    def refused(self, run_id: str, attempt: int, words: str) -> int:
+        """Return how many of the attempt's records were refused with a refusal that holds the words."""
+        with reading(self._engine) as connection:
+            return int(connection.execute(COUNT, {"run": run_id, "which": attempt, "words": words}).scalar_one())
 
     def put_off(self, run_id: str, token: int, attempt: int, position: int) -> None:
         """Note that the claim did not begin the check, so that it does not count when it ends. Idempotent."""

@@ -124,7 +124,7 @@ def test_an_agent_that_cannot_be_reached_is_dialled_ever_more_rarely(
     assert (len(gaps), len(early)) in ((9, 0), (9, 1)), gaps
 
 
-def test_a_connection_on_which_nobody_answers_is_given_up_later_each_time(
+def test_a_connection_on_which_nobody_answers_is_given_up_and_dialled_again(
     cluster: FakeCluster, connect: Callable[..., ExecLink], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exec_session, "DIAL_WITHIN_S", 0.3)
@@ -134,8 +134,6 @@ def test_a_connection_on_which_nobody_answers_is_given_up_later_each_time(
     records: list[Record] = []
     wait_until(lambda: records.extend(link.read(0.05)) or len(cluster.dials) >= 4, "it was dialled again")  # type: ignore[func-returns-value]
     assert records == []
-    kept = [later - earlier for earlier, later in itertools.pairwise(cluster.dials)]
-    assert all(gap > 0.95 * 0.3 * 2**number for number, gap in enumerate(kept)), kept
     cluster.mute = False
     assert payloads(read(link, Kind.STDOUT)) == [b"one"]
 

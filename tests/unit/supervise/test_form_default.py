@@ -158,6 +158,19 @@ def test_a_run_that_is_being_ended_checks_nothing_more(engine: Engine) -> None:
     assert refusals(stage) == ["form_too_costly", *["run_ended"] * 4]
 
 
+def test_after_three_costly_forms_no_more_are_checked_whoever_supervises(engine: Engine) -> None:
+    stage = staged(engine, *(form(number) for number in range(1, 7)))
+    dispatch(stage)
+    wrong = InvalidInput([FieldError("default", "is wrong")])
+    first = ScriptedChecker(stage, FormTooCostly(), wrong, FormTooCostly(), Killed())
+    killed(stage, first)
+    second = ScriptedChecker(stage, FormTooCostly())
+    supervise(context(stage, second), RUN_ID)
+    assert (len(first.noted), len(second.noted), asked(stage)) == (4, 1, [])
+    costly, invalid = "form_too_costly", "invalid_input"
+    assert refusals(stage) == [costly, invalid, costly, costly, costly, costly]
+
+
 def test_what_no_reader_can_read_is_refused_by_its_number(engine: Engine) -> None:
     deep = b'{"number": 2, "text": "?", "kind": "number", "default": ' + b"[" * 50_000 + b"]" * 50_000 + b"}"
     stage = staged(engine, form(default=10**400), (Wire.QUESTION, deep), form(3, schema={"$dynamicRef": "file:///dev/zero"}))

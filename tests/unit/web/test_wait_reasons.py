@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,6 +47,7 @@ def test_in_a_short_queue_each_answer_is_of_now(site: Site, looks: list[QueueSna
 
 def test_a_long_queue_is_looked_at_once_for_many(site: Site, looks: list[QueueSnapshot], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wait_reasons, "LONG", 2)
+    monkeypatch.setattr(wait_reasons, "time", SimpleNamespace(monotonic=lambda: 100.0))
     runs = [queued(site) for _ in range(3)]
     known = WaitReasonCache(site.services)
     for _ in range(3):
