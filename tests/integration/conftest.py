@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
+from tests.integration.socket_site import Server
 from tests.servers import Postgres
 
 _RUNNING: list[Podwire] = []
@@ -40,6 +41,23 @@ def small(postgres: Postgres) -> Iterator[Podwire]:
     with ExitStack() as stack:
         limits = {"max_active": 1, "max_active_per_owner": 1, "max_pending_per_owner": 20, "max_queue": 40, "max_questions": 3}
         yield _start(stack, postgres, web=3, workers=1, **limits)
+
+
+@pytest.fixture(scope="module")
+def socket_server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One gunicorn for the module, of which a person may have CAP sockets."""
+    server = Server(tmp_path_factory.mktemp("sockets"), max_sockets_per_user=request.module.CAP)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def server(socket_server: Server) -> Iterator[Server]:
+    """The module's gunicorn; what the test opens is closed after it."""
+    yield socket_server
+    socket_server.close_sockets()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import websocket
 from flask import Flask, has_app_context, has_request_context
 
 from app.domain.queue.admission import Limits
@@ -99,10 +100,11 @@ def create() -> Flask:
 
 
 class Server:
-    """A gunicorn with its processes."""
+    """A gunicorn with its processes, and the sockets that a test opened."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.port = free_port()
+        self._sockets: list[websocket.WebSocket] = []
         self.site = Site(folder, Limits(100_000, 0, 100_000, 0), bind=f"127.0.0.1:{self.port}", web_processes=1, **settings)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PODWIRE_")}
         environment = {**inherited, **self.site.settings.environment(), "PYTHONPATH": str(ROOT), "PYTHONOPTIMIZE": "1"}
@@ -118,6 +120,17 @@ class Server:
     def log(self) -> str:
         return Path(self._log.name).read_text()
 
+    def connect(self, path: str, headers: list[str], **options: Any) -> websocket.WebSocket:
+        """Open a socket."""
+        opened = websocket.create_connection(f"ws://127.0.0.1:{self.port}{path}", header=headers, **options)
+        self._sockets.append(opened)
+        return opened
+
+    def close_sockets(self) -> None:
+        """Close all sockets that were opened."""
+        while self._sockets:
+            self._sockets.pop().shutdown()
+
     def stop(self) -> int:
         """Ask it to leave, and return its exit code."""
         if self.process.poll() is None:
@@ -125,6 +138,7 @@ class Server:
         try:
             return self.process.wait(60)
         finally:
+            self.close_sockets()
             self._log.close()
 
     def _answers(self) -> bool:

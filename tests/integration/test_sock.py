@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,34 +15,11 @@ from tests.integration.socket_site import Server
 from tests.servers import wait_until
 
 CAP = 5
-_OPEN: list[websocket.WebSocket] = []
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One gunicorn for the module."""
-    server = Server(tmp_path_factory.mktemp("sock"), max_sockets_per_user=CAP)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(autouse=True)
-def close_all() -> Iterator[None]:
-    """Close what the test opened."""
-    yield
-    while _OPEN:
-        _OPEN.pop().shutdown()
 
 
 def connect(server: Server, name: str = "x", *headers: str, who: str = "ann", **options: Any) -> websocket.WebSocket:
     given = headers or (f"Authorization: Bearer {server.site.tokens[who]}",)
-    url = f"ws://127.0.0.1:{server.port}/echo/{name}"
-    options = {"suppress_origin": True, **options}
-    connection = websocket.create_connection(url, header=[*given], timeout=20, **options)
-    _OPEN.append(connection)
-    return connection
+    return server.connect(f"/echo/{name}", [*given], timeout=20, **{"suppress_origin": True, **options})
 
 
 def code_of(connection: websocket.WebSocket) -> int:

@@ -21,25 +21,6 @@ from tests.integration.socket_site import Server
 from tests.servers import wait_until
 
 CAP = 60
-_OPEN: list[websocket.WebSocket] = []
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One gunicorn for the module."""
-    server = Server(tmp_path_factory.mktemp("sockets"), max_sockets_per_user=CAP)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(autouse=True)
-def close_all() -> Iterator[None]:
-    """Close what the test opened."""
-    yield
-    while _OPEN:
-        _OPEN.pop().shutdown()
 
 
 def submit(server: Server, *script: str, **fields: Any) -> str:
@@ -47,12 +28,10 @@ def submit(server: Server, *script: str, **fields: Any) -> str:
 
 
 def connect(server: Server, run: str, name: str = "ann", position: str = "0-0", **options: Any) -> websocket.WebSocket:
-    url = f"ws://127.0.0.1:{server.port}/v1/runs/{run}/stream?position={position}"
     token = options.pop("token", server.site.tokens[name])
     header = [f"Authorization: Bearer {token}", "Sec-WebSocket-Extensions: permessage-deflate"]
-    connection = websocket.create_connection(url, header=header, suppress_origin=True, timeout=30, **options)
-    _OPEN.append(connection)
-    return connection
+    path = f"/v1/runs/{run}/stream?position={position}"
+    return server.connect(path, header, suppress_origin=True, timeout=30, **options)
 
 
 def frames(connection: websocket.WebSocket) -> Iterator[dict[str, Any] | int]:
