@@ -88,6 +88,7 @@ print([line.split()[1] for line in open("/proc/self/status") if line.startswith(
     assert follower.to_end()["exit_code"] == 0, follower.output()
     lines = follower.output().decode().splitlines()
     assert lines[0] == "1000 [True, True, False, False, False, False]"
+    # /work is the folder in the pod that a program begins in.
     assert lines[1:4] == ["data /work $(HOME) $$ $( ä", "'\" /work/script.py", "True False"]
     assert lines[4] == "['0000000000000000', '1', '2']"
 

@@ -19,6 +19,7 @@ from app.domain.ports import Attempt
 from app.launch.local.folder import held
 from app.launch.local.launcher import LocalLauncher
 from tests.contract.attempts import DEADLINE_S, Follower, attempt, bash, clear, python
+from tests.servers import wait_until
 
 LANGUAGES = {"python": ("python3",), "bash": ("bash",), "node": ("node",)}
 ROOT = Path(__file__).parents[2]
@@ -43,10 +44,7 @@ def launched(launcher: LocalLauncher, what: Attempt) -> Follower:
 
 
 def wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    wait_until(condition, "it came true", DEADLINE_S)
 
 
 def alive(pid: int) -> bool:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers import wait_until
+
 PODWIRE = [sys.executable, "-m", "app.cli.main"]
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,10 +35,7 @@ def command(state: Path, *words: str, stdin: bytes = b"", timeout_s: float = 60)
 
 
 def until(true: Callable[[], object], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.05)
+    wait_until(true, "it came true", within_s, 0.05)
 
 
 def children(pid: int) -> list[tuple[int, str]]:

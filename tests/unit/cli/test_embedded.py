@@ -9,8 +9,8 @@ import stat
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,15 +20,13 @@ from app.cli.embedded.child_processes import Processes, Program
 from app.cli.embedded.redis_server import RedisProgram, configure, find_program
 from app.cli.embedded.state import State, choose_port, embedded_settings, prepare, save_settings, saved_settings
 from app.cli.errors import Stop
+from tests.servers import wait_until
 
 SLEEPS = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n{do}\ntime.sleep(60)"
 
 
 def until(true: Callable[[], bool], within_s: float = 10.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not true():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+    wait_until(true, "it came true", within_s)
 
 
 def program(name: str, do: str = "", code: str = SLEEPS, **more: object) -> Program:
@@ -121,14 +119,18 @@ def test_children_end_with_a_killed_parent(tmp_path: Path) -> None:
     path = tmp_path / "pid"
     child = SLEEPS.format(do=f"import os; open({str(path)!r}, 'w').write(str(os.getpid()))")
     code = (
-        "import os, sys, time, pathlib\nfrom app.cli.embedded.child_processes import *\n"
+        "import os, sys, pathlib\nfrom app.cli.embedded.child_processes import *\n"
         f"Processes(os.environ, pathlib.Path({str(tmp_path)!r})).start(Program('x', [sys.executable, '-c', {child!r}], 5))\n"
-        "time.sleep(60)"
+        "sys.stdin.read()"  # until this test is over, whatever becomes of it
     )
-    with subprocess.Popen([sys.executable, "-c", code]) as parent:
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as parent:
         started = pid_in(path)
         parent.kill()
-    until(lambda: not alive(started))
+    try:
+        until(lambda: not alive(started))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
 
 
 def test_the_folder_is_private_and_used_by_one_service_at_a_time(tmp_path: Path) -> None:
