@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from app.domain.person import Person
 from app.store.accounts.users import UserStore
@@ -16,6 +16,10 @@ from tests.browser.round_robin import RoundRobin
 from tests.integration.client import Client
 from tests.integration.cluster import Podwire
 from tests.servers import Postgres, missing
+
+# How long a page may take, on a machine that is busy with something else; Playwright's own is 5 s.
+PATIENCE_MS = 60_000
+expect.set_options(timeout=PATIENCE_MS)
 
 _QUIET = ("gpu", "quic", "background-networking", "component-update", "sync")
 _ARGUMENTS = ["--headless", "--no-sandbox", "--no-first-run", *(f"--disable-{what}" for what in _QUIET)]
@@ -101,7 +105,7 @@ def _sit(context: BrowserContext, podwire: Podwire, door: RoundRobin, person: Pe
     engine = make_engine(podwire.database_url, pool_size=1)
     code = UserStore(engine).create_login_link(person.id, 60)
     engine.dispose()
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(PATIENCE_MS)
     seat = Seat(context.new_page(), door.url, podwire.client_of(person), person)
     seat.page.on("console", lambda message: seat.complaints.append(message.text) if message.type == "error" else None)
     seat.page.on("pageerror", lambda error: seat.complaints.append(str(error)))

@@ -10,7 +10,6 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import Seat
 
-PATIENCE_MS = 60_000
 SCRIPT = """cd $PODWIRE_ARTEFACTS; ln -s /etc/passwd link
 printf '<script>document.title="caught"</script>' > 'page <b>.html'
 mkdir sub; seq 3 > sub/numbers.csv; ask --confirm Go? >/dev/null"""
@@ -21,9 +20,9 @@ def test_what_was_left_appears_with_the_end_and_is_saved_not_shown(seat: Seat) -
     page = seat.open(f"/runs/{run}")
     seat.client.wait_question(run)
     expect(page.locator("#part-artefacts a")).to_have_count(0)
-    page.click("#part-questions button:has-text('Yes')", timeout=PATIENCE_MS)
+    page.click("#part-questions button:has-text('Yes')")
     links = page.locator("#part-artefacts a")
-    expect(links).to_have_text(["page <b>.html", "sub/numbers.csv"], timeout=PATIENCE_MS)
+    expect(links).to_have_text(["page <b>.html", "sub/numbers.csv"])
     expect(page.locator("#part-artefacts")).to_contain_text("2 files, 46 bytes; kept until")
     expect(page.locator("#part-artefacts")).to_contain_text("Not kept: 1 (symbolic links).")
     picture(seat, "artefacts")
