@@ -372,7 +372,7 @@ def test_a_slow_watcher_catches_up_beyond_the_ring_and_the_stream(shared: RedisS
             if number == 30:
                 on.writer.archive(keep=40)
                 on.log.trim(RUN, 1, len(on.book.entries))
-        wait_until(lambda: fast.seq == on.writer.top)
+            wait_until(lambda: fast.seq == on.writer.top)
         assert on.book.reads == 0, "who keeps up is served from memory"
         slow.paused.clear()
         wait_until(lambda: slow.seq == on.writer.top)
