@@ -177,6 +177,7 @@ def build_worker_context(services: Services, slots: int) -> WorkerContext:
         retries=services.retries,
         keep_failed_s=services.keep_failed_s,
         tracer=services.tracer,
+        forms=services.forms,
         store=services.store,
         log=services.log,
         uses=services.uses,

@@ -1,4 +1,4 @@
-"""Real PostgreSQL and Redis servers of a test's own, on free ports and in temporary folders: started, stopped, killed, restarted.
+"""Servers of a test's own, on free ports and in temporary folders: real PostgreSQL and Redis, started, stopped and killed.
 
 What is missing on this machine is skipped with a loud message, and is a failure where the environment says CI=true.
 """
@@ -16,9 +16,11 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import NoReturn
 
@@ -203,3 +205,23 @@ class Redis:
         """Kill the server and delete its data."""
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+@contextmanager
+def listening_site() -> Iterator[tuple[str, list[str]]]:
+    """Serve HTTP on the loopback; give its address, and the paths that were asked of it, each of which is 404."""
+    asked: list[str] = []
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
         def watch(self, fd: int, ready: Callable[[], object], events: int = ...) -> None:
             """Call `ready` whenever one of the events is there."""
 
+        def change(self, fd: int, events: int) -> None:
+            """Watch for these events instead."""
+
         def forget(self, fd: int) -> None:
             """Watch the descriptor no more."""
 
@@ -38,8 +41,11 @@ class Followers:
     def __bool__(self) -> bool:
         return bool(self._clients)
 
-    def accept(self) -> None:
-        """Take a new client in."""
+    def listen(self) -> None:
+        """Take clients in from now on."""
+        self._watch.watch(self._listener.fd, self._accept)
+
+    def _accept(self) -> None:
         if client := self._listener.accept():
             self._clients[client.fd] = client
             self._watch.watch(client.fd, partial(self._ready, client))
@@ -70,7 +76,7 @@ class Followers:
             except ClientGone:
                 self._drop(client)
                 continue
-            self._watch.watch(client.fd, partial(self._ready, client), READABLE | (select.POLLOUT if more else 0))
+            self._watch.change(client.fd, READABLE | (select.POLLOUT if more else 0))
 
     def _drop(self, client: Client) -> None:
         if self._clients.pop(client.fd, None):

@@ -66,8 +66,7 @@ class MainLoop:
         self._questions = OpenQuestions(QuestionFiles(program.requests), int(number(b"max_questions", 1000)), self)
         self._stdin = Stdin(program.stdin)
         self._streams = {fd: kind for fd, kind in ((program.stdout, Kind.STDOUT), (program.stderr, Kind.STDERR)) if fd >= 0}
-        self._listener = Listener(program.folder, self._spool)
-        self._followers = Followers(self._listener, self, self._receive)
+        self._followers = Followers(Listener(program.folder, self._spool), self, self._receive)
         self._commands = Commands(self._questions.reply, self._stdin, program.signal, program.commands)
         self._poll = select.poll()
         self._ready: dict[int, Callable[[], object]] = {}
@@ -85,7 +84,7 @@ class MainLoop:
 
     def begin(self) -> None:
         """Listen, and let the program begin."""
-        self.watch(self._listener.fd, self._followers.accept)
+        self._followers.listen()
         self._program.begin(self)
 
     def watch_program(self, end: int, ready: Callable[[], object]) -> None:
@@ -138,6 +137,10 @@ class MainLoop:
         """Call `ready` whenever there is something on the descriptor."""
         self._ready[fd] = ready
         self._poll.register(fd, events)
+
+    def change(self, fd: int, events: int) -> None:
+        """Watch the descriptor for these events instead."""
+        self._poll.modify(fd, events)
 
     def forget(self, fd: int) -> None:
         """Watch the descriptor no more."""

@@ -53,10 +53,13 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write what each command does, as the table of a LazyGroup does."""
-        found = [(name, each) for name in self.list_commands(ctx) if (each := self.get_command(ctx, name))]
+        """Write what each command does."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, _clause(each.get_short_help_str(200))) for name, each in found])
+            formatter.write_dl(self.summaries(ctx))
+
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return the commands' names and what each does, as a clause."""
+        return [(name, _clause(each.get_short_help_str(200))) for name, each in self.commands.items()]
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order in which they were added."""
@@ -86,10 +89,9 @@ class LazyGroup(Group):
         module, _, attribute = self.table[cmd_name][0].partition(":")
         return cast(click.Command, getattr(importlib.import_module(f"{self.package}.{module}"), attribute))
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the names and lines of the table."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in self.table.items()])
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return the names and lines of the table."""
+        return [(name, text) for name, (_, text) in self.table.items()]
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Offer the names of the table."""

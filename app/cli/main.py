@@ -83,11 +83,11 @@ def _invoke(given: list[str]) -> int:
 
 
 def _usage(error: click.ClickException) -> int:
-    if isinstance(error, click.UsageError) and error.ctx is not None and sys.stderr is not None:
-        print(error.ctx.get_usage(), file=sys.stderr)
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None and sys.stderr is not None:
+        print(context.get_usage(), file=sys.stderr)
     # Click's sentences about choices are lists over several lines.
     sentence = " ".join(error.format_message().split())
-    context = error.ctx if isinstance(error, click.UsageError) else None
     if context is not None and isinstance(context.command, click.Group) and not sentence.endswith("?"):
         sentence += f" See {context.command_path} --help."
     say(sentence)

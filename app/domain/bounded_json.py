@@ -9,17 +9,11 @@ import json
 import math
 from collections.abc import Iterator
 
-from app.domain.errors import FieldError, InvalidInput, PodwireError
+from app.domain.errors import FieldError, InvalidInput, NotJson
 
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
 MAX_INTEGER = 2**63 - 1
-
-
-class NotJson(PodwireError):
-    """This is not valid JSON."""
-
-    code, status = "bad_request", 400
 
 
 def read_json(text: bytes | str, max_bytes: int | None = None, *, nul: bool = False) -> object:

@@ -40,6 +40,10 @@ class BadRequest(PodwireError):
     code, status = "bad_request", 400
 
 
+class NotJson(BadRequest):
+    """This is not valid JSON."""
+
+
 class InvalidInput(PodwireError):
     """The request has fields that are not valid."""
 

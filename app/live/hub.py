@@ -124,7 +124,7 @@ class Hub:
         feed = self._join(run_id)
         try:
             if position.epoch > feed.epoch:
-                # The watcher was elsewhere told of an epoch that we have not effect of: it is in SQL, or it never was.
+                # The watcher was elsewhere told of an epoch that we have not heard of: it is in SQL, or it never was.
                 feed.observe(None, self.archive.archive_state(run_id))
                 self._pacer.show(feed)
             never_was = position.epoch > feed.epoch

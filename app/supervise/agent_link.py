@@ -13,15 +13,15 @@ from app.domain.ports import Link, Record
 logger = logging.getLogger(__name__)
 
 SILENCE_S = 20.0
-SEND_AGAIN_S = 6.0
 
 
 class AgentLink:
     """One attempt's link. One thread uses it; any may wake it."""
 
-    def __init__(self, connect: Callable[[], Link]) -> None:
-        """`connect` opens a new link. Raises: AttemptGone, LauncherUnavailable, LinkLost."""
-        self._connect = connect
+    def __init__(self, connect: Callable[[], Link], send_again_s: float) -> None:
+        """`connect` opens a new link. Raises: AttemptGone, LauncherUnavailable, LinkLost. A link repeats a command only after
+        `send_again_s`."""
+        self._connect, self._send_again_s = connect, send_again_s
         self._link: Link | None = None
         self._sent_at: dict[str, float] = {}
         self._received_at = 0.0
@@ -44,11 +44,11 @@ class AgentLink:
     def read(self, timeout_s: float) -> list[Record]:
         """Return the next records; none after the timeout, or where the agent was silent for so long that the link is dropped.
 
-        Raises: AttemptGone, and LinkLost or LauncherUnavailable ; a link that is lost is dropped.
+        Raises: AttemptGone, LauncherUnavailable, LinkLost; a link that is lost is dropped.
         """
         try:
             given, self._given_back = self._given_back, []
-            records = given or list(self.open().read(timeout_s))
+            records = given or self.open().read(timeout_s)
         except LinkLost:
             self.close()
             raise
@@ -65,7 +65,7 @@ class AgentLink:
     def send(self, kind: Wire, body: dict[str, object]) -> None:
         """Send a command unless this link carried it a moment ago; it is sent again until the agent acknowledges it."""
         key = str(body["id"])
-        if self._link is None or time.monotonic() < self._sent_at.get(key, 0.0) + SEND_AGAIN_S:
+        if self._link is None or time.monotonic() < self._sent_at.get(key, 0.0) + self._send_again_s:
             return
         try:
             self._link.send(kind, body)

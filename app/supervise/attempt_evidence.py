@@ -30,17 +30,17 @@ class AttemptEvidence:
         known = run.evidence if run.evidence.attempt == run.attempt else Evidence(run.attempt)
         if lease_s is not None and run.handle is None and run.lease_until is not None:
             known = replace(known, dispatched=run.dispatched_at, claimed=run.lease_until - lease_s)
-        self.evidence = known
+        self.known = known
         self._saw_start = False
 
     def of(self, run: Run) -> Run:
         """Return the run with this evidence."""
-        return replace(run, evidence=self.evidence)
+        return replace(run, evidence=self.known)
 
     def observe(self, record: Record, offset: int) -> bool:
         """Take a record before which the run had `offset` bytes of output; say whether it told something new."""
         if record.kind in _OUTPUT:
-            fresh = self.evidence.first_byte is None and (self._saw_start or offset == 0)
+            fresh = self.known.first_byte is None and (self._saw_start or offset == 0)
             return fresh and self._add(first_byte=record.time)
         if record.kind == Wire.STARTED:
             self._saw_start = True
@@ -50,12 +50,12 @@ class AttemptEvidence:
         return record.kind == Wire.EVIDENCE and self._add(**json.loads(record.payload))
 
     def _add(self, **found: object) -> bool:
-        before, self.evidence = self.evidence, self.evidence.with_added(**found)
-        return self.evidence != before
+        before, self.known = self.known, self.known.with_added(**found)
+        return self.known != before
 
     def lacks(self, offset: int) -> bool:
         """Say whether the log knows more about the beginning than this."""
-        return self.evidence.started is None or (offset > 0 and self.evidence.first_byte is None)
+        return self.known.started is None or (offset > 0 and self.known.first_byte is None)
 
     def recall(self, entries: Iterable[Entry]) -> None:
         """Learn from the log when the program started and first wrote, which somebody else may have heard."""
@@ -64,7 +64,7 @@ class AttemptEvidence:
             event = json.loads(entry.payload)
             kind = event.get("kind")
             if kind == Kind.STATUS and event.get("status") == Status.RUNNING:
-                began = event.get("attempt") == self.evidence.attempt
+                began = event.get("attempt") == self.known.attempt
                 if began:
                     self._add(started=event.get("time"))
             elif kind == Kind.OUTPUT and began:

@@ -6,6 +6,7 @@ The check runs in a child process (app/forms). It is noted in SQL first: whateve
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from app.domain.errors import FormEndedProcesses, FormsBusy, FormTooCostly, FormUncheckable, InvalidInput
@@ -24,14 +25,12 @@ WAIT_S = 1.0
 MAX_COSTLY = 3
 
 
+@dataclass(frozen=True, slots=True)
 class Refusal:
     """Why a question is refused: a code for programs, a sentence for people."""
 
-    __slots__ = ("code", "detail")
-
-    def __init__(self, code: str, detail: str) -> None:
-        """Keep both."""
-        self.code, self.detail = code, detail
+    code: str
+    detail: str
 
 
 class FormDefaults:
@@ -54,7 +53,7 @@ class FormDefaults:
             known = self._lease.call_store(lambda: self._store.form_checks.note(run.id, run.token, run.attempt, ask.spool))
             if known.refusal is not None:
                 return Refusal(**json.loads(known.refusal))
-            return self._told(ask, self._found(ask, known.kills))
+            return self._kept(ask, self._found(ask, known.kills))
 
     def _found(self, ask: AskQuestion, kills: int) -> Refusal | None:
         run = self._run
@@ -76,11 +75,11 @@ class FormDefaults:
             raise
         return None
 
-    def _told(self, ask: AskQuestion, refusal: Refusal | None) -> Refusal | None:
+    def _kept(self, ask: AskQuestion, refusal: Refusal | None) -> Refusal | None:
         run, checks = self._run, self._store.form_checks
         if refusal is None:
             self._lease.call_store(lambda: checks.forget(run.id, run.attempt, ask.spool))
             return None
-        said = json.dumps({"code": refusal.code, "detail": refusal.detail})
+        said = json.dumps(asdict(refusal))
         self._lease.call_store(lambda: checks.refuse(run.id, run.attempt, ask.spool, said))
         return refusal

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass, replace
 
 from app.agent.records.wire_format import Kind as Wire
-from app.domain.bounded_json import NotJson, read_json
-from app.domain.errors import InvalidInput, RunEnded
+from app.domain.bounded_json import read_json
+from app.domain.errors import InvalidInput, NotJson, RunEnded
 from app.domain.humanize import size
 from app.domain.ports import Record
 from app.domain.runs.events import Kind, end_fields, output_fields
@@ -88,7 +88,7 @@ class Acknowledged:
 
 @dataclass(frozen=True, slots=True)
 class AttemptUpdate:
-    """Something was changed about the attempt: what it uses now, for everyone to see, or (None) more evidence, to be stored."""
+    """Something new is known of the attempt: what it uses now, for everyone to see, or (None) more evidence, to be stored."""
 
     use: Use | None = None
 

@@ -64,7 +64,7 @@ class Supervisor:
         self._lease = LeaseScope(context, run, log)
         self._session = Session(run, log.top.offset, AttemptEvidence(run, context.lease_s))
         self._attempt_end = AttemptEnd(self._lease, lambda: began_after(lambda: context.launcher.remove(self._attempt)))
-        self._agent = AgentLink(self._connect)
+        self._agent = AgentLink(self._connect, send_again_s=3 * CHECK_ROW_EVERY_S)
         self._dialogue = Dialogue(self._lease, run, self._agent.send)
         self._form_defaults = FormDefaults(self._lease, run, context.forms)
         self._attempt = Attempt(run.id, run.attempt, run.spec, run.handle)
@@ -128,7 +128,7 @@ class Supervisor:
         self._attempt = replace(self._attempt, handle=handle)
         self._session.run = replace(run, handle=handle, held_up=None)
         self._lease.call_store(
-            lambda: self._context.store.attempts.set_handle(run.id, run.token, handle, self._session.evidence.evidence)
+            lambda: self._context.store.attempts.set_handle(run.id, run.token, handle, self._session.evidence.known)
         )
 
     def _end_before_start(self, end: End) -> None:
@@ -292,7 +292,7 @@ class Supervisor:
         if update.use is not None:
             return self._context.uses.put(run.id, update.use)
         self._session.run = evidence.of(run)
-        self._lease.call_store(lambda: self._context.store.attempts.set_evidence(run, evidence.evidence))
+        self._lease.call_store(lambda: self._context.store.attempts.set_evidence(run, evidence.known))
 
     def _hold_up(self, why: str | None) -> None:
         """Keep what the start waits for, for everyone to see."""

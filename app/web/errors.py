@@ -10,10 +10,10 @@ from flask import Flask, Response, json
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import WebsocketMismatch
 
+from app.domain.bounded_json import shown
 from app.domain.errors import InvalidInput, PodwireError
 from app.domain.metrics import REFUSALS
 from app.web.context import context
-from app.web.parsing import shown
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,8 @@ from flask import request
 from pydantic import BaseModel, ValidationError
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from app.domain.bounded_json import NotJson, json_faults, path_text, read_json
-from app.domain.bounded_json import shown as shown
-from app.domain.errors import BadRequest, FieldError, InvalidInput, PodwireError
+from app.domain.bounded_json import json_faults, path_text, read_json
+from app.domain.errors import BadRequest, FieldError, InvalidInput, NotJson, PodwireError
 
 _WORDS = {"extra_forbidden": "is not a known field", "missing": "is required"}
 Model = TypeVar("Model", bound=BaseModel)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from tests.integration.client import Client
 from tests.integration.watcher import watch
+from tests.servers import listening_site
 
 # Asks each schema in turn, and says what came of it.
 ASK = """
@@ -28,19 +27,8 @@ MANY = 'ask({"items": {"anyOf": [False] * 490 + [True]}}, default=[0] * 10000)\n
 @pytest.fixture
 def site() -> Iterator[tuple[str, list[str]]]:
     """A server on the loopback, and what was asked of it."""
-    asked: list[str] = []
-
-    class Site(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", asked
-        server.shutdown()
-        thread.join()
+    with listening_site() as found:
+        yield found
 
 
 def test_a_form_makes_the_service_fetch_nothing(client: Client, site: tuple[str, list[str]]) -> None:

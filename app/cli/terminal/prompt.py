@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.cli.terminal.harmless import harmless
-from app.domain.bounded_json import NotJson, read_json
-from app.domain.errors import InvalidInput
+from app.domain.bounded_json import read_json
+from app.domain.errors import InvalidInput, NotJson
 from app.domain.runs.question import QuestionKind
 
 _YES = frozenset({"y", "yes", "true", "1"})

@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from app.domain.bounded_json import NotJson, read_json
+from app.domain.bounded_json import read_json
+from app.domain.errors import NotJson
 from app.domain.runs.question import Asked, QuestionKind
 
 PREFIX = "field."

@@ -12,8 +12,8 @@ from flask import flash, redirect, request, url_for
 from werkzeug.datastructures import FileStorage
 from werkzeug.wrappers import Response as AnyResponse
 
-from app.domain.bounded_json import NotJson, read_json
-from app.domain.errors import FieldError, InvalidInput, PodwireError
+from app.domain.bounded_json import read_json
+from app.domain.errors import FieldError, InvalidInput, NotJson, PodwireError
 from app.domain.runs.retry import ON_REQUEST
 from app.domain.runs.run import Priority
 from app.domain.runs.spec import RunSpec, check_spec

@@ -17,10 +17,10 @@ from typing import Any
 import flask_sock
 from flask import Blueprint, Flask, Response, request
 
+from app.domain.bounded_json import shown
 from app.domain.person import Person
 from app.web.auth import check_origin, current_person
 from app.web.context import context
-from app.web.parsing import shown
 from app.web.streams.close_codes import CloseCode, Violation
 from app.web.streams.connection import Connection, ConnectionClosed, check_handshake
 from app.web.streams.drain import Drain

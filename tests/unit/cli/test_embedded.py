@@ -22,7 +22,7 @@ from app.cli.embedded.state import State, choose_port, embedded_settings, prepar
 from app.cli.errors import Stop
 from tests.servers import wait_until
 
-SLEEPS = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n{do}\ntime.sleep(60)"
+SLEEPS = "import signal, sys, time\nsignal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\nsignal.alarm(60)\n{do}\nsignal.pause()"
 
 
 def until(true: Callable[[], bool], within_s: float = 10.0) -> None:

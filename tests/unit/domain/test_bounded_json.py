@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from app.cli.commands.run import amount
 from app.cli.terminal.prompt import Prompt
-from app.domain.bounded_json import MAX_DEPTH, MAX_INTEGER, MAX_VALUES, NotJson, is_finite, json_faults, read_json
-from app.domain.errors import BadRequest, InvalidInput
+from app.domain.bounded_json import MAX_DEPTH, MAX_INTEGER, MAX_VALUES, is_finite, json_faults, read_json
+from app.domain.errors import BadRequest, InvalidInput, NotJson
 from app.domain.runs.events import Position
 from app.domain.runs.question import Asked, QuestionKind, check_value, parse_asked
 from app.domain.runs.usage import decode

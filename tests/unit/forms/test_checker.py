@@ -8,13 +8,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from app.domain.errors import FormsBusy, FormTooCostly, FormUncheckable, InvalidInput, PodwireError
 from app.forms.checker import FormChecker
+from tests.servers import listening_site
 
 ROOT = Path(__file__).resolve().parents[3]
 FORM = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"], "additionalProperties": False}
@@ -96,22 +96,8 @@ def test_what_costs_too_much_is_stopped_and_says_so(schema: dict[str, object], v
 
 @pytest.mark.parametrize("keyword", ["$ref", "$dynamicRef", "$recursiveRef", "$schema", "$id"])
 def test_nothing_is_fetched(keyword: str) -> None:
-    asked: list[str] = []
-
-    class Site(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as site:
-        thread = threading.Thread(target=site.serve_forever)
-        thread.start()
-        try:
-            with suppress(FormUncheckable):
-                FormChecker().check({keyword: f"http://127.0.0.1:{site.server_port}/{keyword}"}, {})
-        finally:
-            site.shutdown()
-            thread.join()
+    with listening_site() as (url, asked), suppress(FormUncheckable):
+        FormChecker().check({keyword: f"{url}/{keyword}"}, {})
     assert asked == []
 
 

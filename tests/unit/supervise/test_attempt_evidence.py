@@ -38,7 +38,7 @@ def test_one_supervisor_learns_everything_from_the_claim_to_the_exit() -> None:
         session.record(output(at))
     (end,) = session.record(record(Wire.EXIT, {"exit_code": 0}, 9.0))
     assert isinstance(end, End)
-    assert session.evidence.evidence == Evidence(
+    assert session.evidence.known == Evidence(
         1, dispatched=2.0, claimed=3.0, started=6.0, first_byte=7.0, exited=9.0, **POD  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -54,15 +54,15 @@ def test_what_comes_after_the_start_is_stored_at_once_and_once() -> None:
 def test_a_supervisor_that_takes_over_claims_no_launch_for_itself() -> None:
     stored = decode(encode(Evidence(1, dispatched=2.0, claimed=3.0, node="node1")), 1)
     run = make_run(handle="uid", evidence=stored, dispatched_at=50.0, lease_until=80.0, status=Status.RUNNING)
-    assert AttemptEvidence(run, lease_s=20).evidence == stored
-    assert AttemptEvidence(replace(run, evidence=Evidence(1)), lease_s=20).evidence == Evidence(1)
+    assert AttemptEvidence(run, lease_s=20).known == stored
+    assert AttemptEvidence(replace(run, evidence=Evidence(1)), lease_s=20).known == Evidence(1)
 
 
 def test_the_beginning_that_another_heard_is_recalled_from_the_log() -> None:
     run = make_run(handle="uid", status=Status.RUNNING)
     evidence = AttemptEvidence(run)
     evidence.observe(output(90.0), 100)
-    assert evidence.lacks(101) and evidence.evidence.first_byte is None, "output that follows other output is not the first"
+    assert evidence.lacks(101) and evidence.known.first_byte is None, "output that follows other output is not the first"
     events = [
         (4.0, Kind.STATUS, {"status": "starting", "attempt": 1}),
         (4.5, Kind.OUTPUT, {"text": "of no attempt"}),
@@ -72,7 +72,7 @@ def test_the_beginning_that_another_heard_is_recalled_from_the_log() -> None:
         (8.0, Kind.OUTPUT, {"text": "y"}),
     ]
     evidence.recall(Entry(seq, event(1, seq, at, kind, fields)) for seq, (at, kind, fields) in enumerate(events, start=1))
-    assert (evidence.evidence.started, evidence.evidence.first_byte) == (6.0, 7.0)
+    assert (evidence.known.started, evidence.known.first_byte) == (6.0, 7.0)
     assert not evidence.lacks(101)
 
 
@@ -80,14 +80,14 @@ def test_the_log_of_another_attempt_tells_nothing() -> None:
     evidence = AttemptEvidence(make_run(attempt=2, status=Status.RUNNING))
     entries = [Entry(1, event(1, 1, 6.0, Kind.STATUS, {"status": "running", "attempt": 1}))]
     evidence.recall([*entries, Entry(2, event(1, 2, 7.0, Kind.OUTPUT, {"text": "x"}))])
-    assert evidence.evidence == Evidence(2)
-    assert AttemptEvidence(make_run(attempt=2, evidence=Evidence(1, node="node1"))).evidence == Evidence(2)
+    assert evidence.known == Evidence(2)
+    assert AttemptEvidence(make_run(attempt=2, evidence=Evidence(1, node="node1"))).known == Evidence(2)
 
 
 def test_an_end_that_only_the_link_tells_has_no_time_of_the_program_s_own() -> None:
     evidence = AttemptEvidence(make_run())
     evidence.observe(record(Wire.EXIT, {"reason": "NodeLost"}, 9.0, 0), 0)
-    assert evidence.evidence.exited is None
+    assert evidence.known.exited is None
 
 
 def test_a_reading_is_passed_on_and_is_no_event() -> None:

@@ -22,7 +22,7 @@ class ApiFailure(Exception):
 
     @classmethod
     def of_answer(cls, status: int, body: bytes, retry_after: str | None = None) -> ApiFailure:
-        """Read a Status object, or whatever else a proxy in between may have answer."""
+        """Read a Status object, or whatever else a proxy in between may have answered."""
         try:
             answer = json.loads(body)
         except ValueError:

@@ -1,5 +1,5 @@
 """Facts about an attempt that the cluster tells after its end: a kubelet names an image about a second after the container has
-begun, and many programs are quicker. They are taken from the last news of the removed pod, and ignore waits for them.
+begun, and many programs are quicker. They are taken from the last news of the removed pod, and nobody waits for them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAX_EXPECTED = 2000
 
 
 def ignore(run_id: str, attempt: int, evidence: Json) -> None:
-    """Take evidence that ignore wants."""
+    """Take evidence that nobody wants."""
 
 
 class LateEvidence:

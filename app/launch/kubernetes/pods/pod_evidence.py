@@ -1,4 +1,4 @@
-"""What a pod's status and its events tell about where and when the attempt ran. Pure: what the API gives goes in, found come out.
+"""What a pod's status and its events tell about where and when the attempt ran. Pure: what the API gives in, evidence out.
 
 The names are those of domain.evidence. The cluster tells whole seconds.
 """

@@ -30,8 +30,8 @@ SECRET = RunSpec(script="print(1)", language="python", env={"TOKEN": "hidden"}, 
     ],
 )
 def test_the_image_is_the_one_that_will_be_used(spec: RunSpec, rules: ImageRules | None, image: str) -> None:
-    announced = ast.literal_eval(shown(make_run(spec=spec, priority=Priority.HIGH), rules))
-    assert announced == {"owner": "ann", "priority": "high", "image": image}
+    described = ast.literal_eval(shown(make_run(spec=spec, priority=Priority.HIGH), rules))
+    assert described == {"owner": "ann", "priority": "high", "image": image}
 
 
 @given(st.text(), st.text(min_size=1))
